@@ -12,6 +12,7 @@
 #include "io.h"
 
 #define CHUNK_BYTES (UINT64_C(64) << 10)        /* of a table, read at a time */
+#define RUN_MAX 4096            /* blocks */
 #define INFLATED_TIMES 16       /* as of qcow2: as much of the file no honest image has */
 #define INFLATED_MIN (UINT64_C(1) << 40)
 
@@ -19,6 +20,14 @@
 struct place {
     uint64_t offset, end;
     uint64_t index;             /* of a table in the directory; else UINT64_MAX */
+};
+
+/* Blocks of the guest, one after the other, that lie so in the file, too: most do, and are looked
+ * at together. */
+struct run {
+    uint64_t number;            /* of the first, */
+    uint64_t offset;            /* and its data */
+    uint64_t n;                 /* 0: there is none */
 };
 
 struct block_check {
@@ -37,6 +46,10 @@ struct block_check {
     uint64_t packed_size;
     uint64_t inflated, inflate_limit;
     uint64_t next;              /* where the last block ended; 0: there was none before */
+    struct run run;             /* that was not looked at yet */
+    uint64_t n_whole;           /* blocks that the disk's end does not cut */
+    uint8_t *chunk;             /* CHUNK_BYTES of tables, of which are read: */
+    uint64_t chunk_start, chunk_end;    /* host offsets */
 };
 
 static uint64_t table_bytes(const struct block_layout *layout)
@@ -317,22 +330,28 @@ static bool is_aligned(const struct block_layout *layout, uint64_t offset)
                                       (offset - layout->data_start) % layout->alignment == 0);
 }
 
+/* What came of a claim, once for all that are too many. */
+static int claimed(struct block_check *ctx, int r)
+{
+    if (r == -EFBIG && ctx->check->result->finished)
+        return give_up(ctx, "blocks that lie apart are too many for the memory allowed",
+                       ctx->claims.n, ctx->check->options.memory_limit);
+    return r;
+}
+
 /* A block of data at offset, with what leads it. */
-static int check_data(struct block_check *ctx, uint64_t number, const struct block *block)
+static int check_place(struct block_check *ctx, uint64_t number, uint64_t offset)
 {
     const struct block_layout *layout = ctx->layout;
-    uint64_t guest = number * layout->block_size, start = block->offset - layout->lead,
+    uint64_t guest = number * layout->block_size, start = offset - layout->lead,
              length = layout->lead + layout->block_size,
              used = layout->lead + min_u64(layout->block_size,
                                            ctx->image->info.virtual_size - guest);
     int r;
 
-    if (ctx->next != 0 && start != ctx->next)
-        ctx->check->result->fragmented_clusters++;
-    ctx->next = start + length;
-    if (block->offset < layout->lead || !is_inside(ctx, start, used))
+    if (offset < layout->lead || !is_inside(ctx, start, used))
         return tell_block(ctx,
-                          block->offset < layout->lead || start >= ctx->file_size
+                          offset < layout->lead || start >= ctx->file_size
                               ? layout->issues.outside
                               : QCA_ISSUE_BLOCK_OUT_OF_FILE,
                           number, start, length);
@@ -347,6 +366,57 @@ static int check_data(struct block_check *ctx, uint64_t number, const struct blo
     return r == 1 ? tell_block(ctx, layout->issues.twice, number, start, length) : r;
 }
 
+/* 1: nothing is wrong with any block of the run, as check_place() would find it; 0: that has to
+ * look. */
+static int add_run(struct block_check *ctx, const struct run *run)
+{
+    const struct block_layout *layout = ctx->layout;
+    uint64_t unit = layout->lead + layout->block_size, length = run->n * unit,
+             start = run->offset - layout->lead;
+    int r;
+
+    if (run->offset < layout->lead || !is_inside(ctx, start, length) ||
+        start < layout->data_start || is_on_place(ctx, start, length) ||
+        !is_aligned(layout, start) || (layout->alignment > 1 && unit % layout->alignment != 0))
+        return 0;
+    r = claims_add_row(&ctx->claims, start, run->n);
+    if (r > 0)
+        ctx->check->result->image_end_offset =
+            max_u64(ctx->check->result->image_end_offset, start + length);
+    return r;
+}
+
+static int end_run(struct block_check *ctx)
+{
+    const struct run run = ctx->run;
+    uint64_t unit = ctx->layout->lead + ctx->layout->block_size;
+    int r;
+
+    ctx->run.n = 0;
+    r = run.n > 1 ? add_run(ctx, &run) : 0;
+    for (uint64_t i = 0; i < run.n && r == 0; i++)
+        r = check_place(ctx, run.number + i, run.offset + i * unit);
+    return r < 0 ? claimed(ctx, r) : 0;
+}
+
+static int check_data(struct block_check *ctx, uint64_t number, uint64_t offset)
+{
+    uint64_t start = offset - ctx->layout->lead, next = ctx->next;
+    struct run *run = &ctx->run;
+    int r;
+
+    ctx->next = start + ctx->layout->lead + ctx->layout->block_size;
+    if (next == start && number == run->number + run->n && run->n > 0 && run->n < RUN_MAX &&
+        number < ctx->n_whole) {
+        run->n++;
+        return 0;
+    }
+    ctx->check->result->fragmented_clusters += next != 0 && start != next;
+    r = end_run(ctx);
+    *run = (struct run){ number, offset, 1 };
+    return r < 0 || number < ctx->n_whole ? r : end_run(ctx);
+}
+
 static int check_entry(struct block_check *ctx, uint64_t number, const uint8_t *entry)
 {
     struct block block = ctx->layout->entry(ctx->image, number, entry);
@@ -358,20 +428,21 @@ static int check_entry(struct block_check *ctx, uint64_t number, const uint8_t *
         return 0;
     case BLOCK_DATA:
     case BLOCK_SECTORS:
-        r = check_data(ctx, number, &block);
+        r = check_data(ctx, number, block.offset);
         break;
     case BLOCK_COMPRESSED:
-        r = check_compressed(ctx, number, block);
+        r = end_run(ctx);
+        if (r >= 0)
+            r = check_compressed(ctx, number, block);
         break;
     case BLOCK_INVALID:
-        r = tell_block(ctx, block.issue, number, QCA_NO_OFFSET, 0);
+        r = end_run(ctx);
+        if (r >= 0)
+            r = tell_block(ctx, block.issue, number, QCA_NO_OFFSET, 0);
         break;
     }
     ctx->check->result->allocated_clusters += block.kind != BLOCK_INVALID;
-    if (r == -EFBIG && ctx->check->result->finished)
-        return give_up(ctx, "blocks that lie apart are too many for the memory allowed",
-                       ctx->claims.n, ctx->check->options.memory_limit);
-    return r;
+    return claimed(ctx, r);
 }
 
 /* ---- tables ------------------------------------------------------------------------------- */
@@ -387,7 +458,45 @@ static bool says_nothing(const struct block_check *ctx, uint64_t table, uint64_t
            ctx->layout->entry(ctx->image, table * ctx->layout->entries, zeros).kind == BLOCK_PARENT;
 }
 
-static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
+/* To the end of the tables that lie behind this one, one after the other: small ones are read
+ * together. */
+static uint64_t tables_end(const struct block_check *ctx, uint64_t table)
+{
+    uint64_t bytes = table_bytes(ctx->layout), start = table_offset(ctx, table), end = start;
+
+    do
+        end += bytes;
+    while (++table < ctx->n_tables && end - start + bytes <= CHUNK_BYTES &&
+           table_offset(ctx, table) == end);
+    return min_u64(end, ctx->file_size);
+}
+
+/* Bytes of a table, at most CHUNK_BYTES, at this offset. A piece that is read with others and
+ * fails is read by itself. */
+static int read_entries(struct block_check *ctx, uint64_t table, uint64_t at, uint64_t size,
+                        const uint8_t **ret_entries)
+{
+    uint64_t end = max_u64(at + size, at == table_offset(ctx, table) ? tables_end(ctx, table) : 0);
+    int r = 0;
+
+    if (at < ctx->chunk_start || at + size > ctx->chunk_end) {
+        end = min_u64(end, at + CHUNK_BYTES);
+        ctx->chunk_start = ctx->chunk_end = 0;
+        r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)(end - at));
+        if (r < 0 && end > at + size) {
+            end = at + size;
+            r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)size);
+        }
+        if (r < 0)
+            return r;
+        ctx->chunk_start = at;
+        ctx->chunk_end = end;
+    }
+    *ret_entries = ctx->chunk + (at - ctx->chunk_start);
+    return 0;
+}
+
+static int check_table(struct block_check *ctx, uint64_t table)
 {
     const struct block_layout *layout = ctx->layout;
     uint64_t offset = table_offset(ctx, table), number = table * layout->entries;
@@ -404,12 +513,13 @@ static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
     for (uint32_t i = 0; i < n && r >= 0; i += per_chunk) {
         uint32_t now = (uint32_t)min_u64(per_chunk, n - i);
         uint64_t at = offset + (uint64_t)i * layout->entry_size;
+        const uint8_t *entries;
 
-        r = qca_io_read(ctx->image->io, at, chunk, (size_t)now * layout->entry_size);
+        r = read_entries(ctx, table, at, (uint64_t)now * layout->entry_size, &entries);
         if (r < 0)
             return tell_read(ctx, r, QCA_TABLE_BLOCK_MAP, at);
         for (uint32_t k = 0; k < now && r >= 0; k++)
-            r = check_entry(ctx, number + i + k, chunk + (size_t)k * layout->entry_size);
+            r = check_entry(ctx, number + i + k, entries + (size_t)k * layout->entry_size);
         if (r >= 0)
             r = check_advance(ctx->check, 0);
     }
@@ -418,12 +528,13 @@ static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
 
 static int check_tables(struct block_check *ctx)
 {
-    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
-    int r = chunk ? 0 : -ENOMEM;
+    int r;
 
+    ctx->chunk = malloc(CHUNK_BYTES);
+    r = ctx->chunk ? 0 : -ENOMEM;
     for (uint64_t i = 0; i < ctx->n_tables && r >= 0; i++)
-        r = check_table(ctx, i, chunk);
-    return r;
+        r = check_table(ctx, i);
+    return r < 0 ? r : end_run(ctx);
 }
 
 /* ---- what is left over -------------------------------------------------------------------- */
@@ -470,6 +581,7 @@ static void done(struct block_check *ctx)
     free(ctx->tables);
     free(ctx->places);
     free(ctx->packed);
+    free(ctx->chunk);
     inflater_free(ctx->inflater);
     claims_done(&ctx->claims);
 }
@@ -529,6 +641,7 @@ int block_check(struct qca_image *image, struct check *check,
                                                      : max_u64(ctx.inflate_limit, INFLATED_MIN);
     check->result->total_clusters = layout->n_blocks;
     ctx.n_tables = block_layout_tables(layout);
+    ctx.n_whole = image->info.virtual_size / layout->block_size;
     check->work_total = layout->n_blocks * layout->entry_size;
     r = run(&ctx, metadata, n);
     done(&ctx);

@@ -13,6 +13,8 @@ enum { LIST_MIN = 64 };
 int claims_init(struct claims *claims, uint64_t unit, uint64_t file_size, uint64_t memory_limit)
 {
     *claims = (struct claims){ .unit = unit, .memory_limit = memory_limit };
+    if ((unit & (unit - 1)) == 0)
+        claims->shift = (unsigned)__builtin_ctzll(unit);
     return count_map_init(&claims->bits, file_size / unit + 1, 1, memory_limit);
 }
 
@@ -46,21 +48,67 @@ static int list_add(struct claims *claims, const struct claim *claim)
     return 0;
 }
 
+/* The unit of the row that begins at offset; false when none does. A division for each block of a
+ * file is what such a check would take most time for. */
+static bool find_unit(const struct claims *claims, uint64_t offset, uint64_t *ret_unit)
+{
+    uint64_t from = offset - claims->base, unit = claims->shift ? from >> claims->shift
+                                                                : from / claims->unit;
+
+    *ret_unit = unit;
+    return offset >= claims->base && unit * claims->unit == from;
+}
+
+/* The first unit from i on that is taken or not, as wanted; end when there is none. Pages of which
+ * nothing is taken are passed by as a whole; the others are of bits, as the map counts to 1. */
+static uint64_t next_unit(const struct claims *claims, uint64_t i, uint64_t end, bool taken)
+{
+    while (i < end) {
+        const uint64_t *words = count_page_of(&claims->bits, i)->data;
+        uint64_t word;
+
+        if (!words && !taken)
+            return i;
+        if (!words) {
+            i = (i | (COUNT_PAGE_CLUSTERS - 1)) + 1;
+            continue;
+        }
+        word = words[i % COUNT_PAGE_CLUSTERS / 64];
+        word = (taken ? word : ~word) >> i % 64;
+        if (word != 0)
+            return min_u64(i + (uint64_t)__builtin_ctzll(word), end);
+        i = (i | 63) + 1;
+    }
+    return end;
+}
+
 int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t number)
 {
     uint64_t unit;
 
     if (length == claims->unit && !claims->has_base)
         claims_align(claims, offset);
-    if (length != claims->unit || offset < claims->base ||
-        (offset - claims->base) % claims->unit != 0)
+    if (length != claims->unit || !find_unit(claims, offset, &unit))
         return list_add(claims, &(struct claim){ offset, length, number });
-    unit = (offset - claims->base) / claims->unit;
     if (count_add_bit(&claims->bits, unit, 0))
         return 0;
     if (count_get(&claims->bits, unit) > 0)
         return 1;
     return count_add(&claims->bits, unit, 1, 1, 0);
+}
+
+int claims_add_row(struct claims *claims, uint64_t offset, uint64_t n)
+{
+    uint64_t unit;
+    int r;
+
+    if (!claims->has_base)
+        claims_align(claims, offset);
+    if (!find_unit(claims, offset, &unit) ||
+        next_unit(claims, unit, unit + n, true) < unit + n)
+        return 0;
+    r = count_add(&claims->bits, unit, n, 1, 0);
+    return r < 0 ? r : 1;
 }
 
 static int compare(const void *a, const void *b)
@@ -103,18 +151,6 @@ int claims_overlaps(struct claims *claims, int (*found)(void *userdata, const st
         end = max_u64(end, claim->offset + claim->length);
     }
     return r;
-}
-
-/* The first unit from i on that is taken or not, as wanted; end when there is none. Pages of which
- * nothing is taken are passed by as a whole. */
-static uint64_t next_unit(const struct claims *claims, uint64_t i, uint64_t end, bool taken)
-{
-    while (i < end && (count_get(&claims->bits, i) > 0) != taken) {
-        if (taken && !count_page_of(&claims->bits, i)->data)
-            i |= COUNT_PAGE_CLUSTERS - 1;
-        i++;
-    }
-    return min_u64(i, end);
 }
 
 bool claims_gap(const struct claims *claims, uint64_t *offset, uint64_t end, uint64_t *ret_length)

@@ -15,7 +15,8 @@ struct claim {
 
 struct claims {
     struct count_map bits;      /* of whole blocks of unit bytes, from base on */
-    uint64_t unit;              /* bytes */
+    uint64_t unit;              /* bytes, */
+    unsigned shift;             /*   2 to the power of it; 0: no power of two */
     uint64_t base;              /* host offset of the first, below unit; valid once has_base */
     bool has_base;
     uint64_t memory_limit;
@@ -31,6 +32,10 @@ void claims_done(struct claims *claims);
 /* Block number lies at [offset, offset + length), which is in the file. 1 when another one is known
  * to lie there, too; 0; -ENOMEM, -EFBIG when the list would be beyond the limit. */
 int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t number);
+/* n blocks of unit bytes from offset on, which are in the file, one after the other. 1 when they
+ * lie in the row, and no other block of it there; 0 when they do not, and none was added;
+ * -ENOMEM. */
+int claims_add_row(struct claims *claims, uint64_t offset, uint64_t n);
 /* After the last: tells found() of each listed block that overlaps another one. found() returns 0,
  * or -errno, which ends it. */
 int claims_overlaps(struct claims *claims, int (*found)(void *userdata, const struct claim *claim),

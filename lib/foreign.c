@@ -159,6 +159,22 @@ void foreign_identity(const uint8_t uuid[static 16], bool little_endian,
     *ret_identity = identity;
 }
 
+int foreign_add_extent(struct qca_image_info *info, const struct qca_extent_file *extent)
+{
+    struct qca_extent_file *extents;
+
+    /* powers of two: as many are allocated */
+    if ((info->n_extents & (info->n_extents - 1)) == 0) {
+        extents = reallocarray(info->extents, info->n_extents ? 2 * info->n_extents : 1,
+                               sizeof(*extents));
+        if (!extents)
+            return -ENOMEM;
+        info->extents = extents;
+    }
+    info->extents[info->n_extents++] = *extent;
+    return 0;
+}
+
 int foreign_issue_field(struct check *check, const struct foreign_field *field)
 {
     struct qca_error error;

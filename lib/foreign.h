@@ -36,6 +36,9 @@ void foreign_identity(const uint8_t uuid[static 16], bool little_endian,
  * image's own. -ENOMEM. */
 int foreign_windows_parent(struct qca_image *image);
 
+/* Another file that holds a piece of the disk; its name becomes the image's. -ENOMEM. */
+int foreign_add_extent(struct qca_image_info *info, const struct qca_extent_file *extent);
+
 struct check;
 
 /* A header field by which it is impossible to say where blocks lie. */

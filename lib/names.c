@@ -57,6 +57,7 @@ static const char *const variants[_QCA_VARIANT_MAX] = {
     [QCA_VARIANT_DYNAMIC] = "dynamic",
     [QCA_VARIANT_DIFFERENCING] = "differencing",
     [QCA_VARIANT_VMDK_EXTENT] = "extent",
+    [QCA_VARIANT_PARALLELS_BUNDLE] = "bundle",
 };
 
 const char *qca_format_name(enum qca_format format)
@@ -96,6 +97,7 @@ bool qca_info_is_understood(const struct qca_image_info *info)
         return false;
     return qca_format_is_understood(info->format) &&
            info->variant != QCA_VARIANT_VMDK_DESCRIPTOR &&
+           info->variant != QCA_VARIANT_PARALLELS_BUNDLE &&
            info->variant != QCA_VARIANT_VMDK_COWD &&
            info->variant != QCA_VARIANT_VMDK_SESPARSE && info->variant != QCA_VARIANT_VMDK_EXTENT;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Parallels' expandable image: docs/interop/parallels.rst of QEMU, "Header" and "Block Allocation
  * Table", all of it little-endian. Parents are named by a DiskDescriptor.xml beside it, not by the
- * image. */
+ * image: of that, what it names (parallels-bundle.c). */
 #include <errno.h>
 
 #include "block-layout.h"
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"
+#include "parallels.h"
 
 enum {
     AT_VERSION = 16,
@@ -39,7 +40,7 @@ struct parallels {
 static bool parallels_probe(struct probe *probe)
 {
     return memcmp(probe->head, magic_old, MAGIC_SIZE) == 0 ||
-           memcmp(probe->head, magic_new, MAGIC_SIZE) == 0;
+           memcmp(probe->head, magic_new, MAGIC_SIZE) == 0 || bundle_probe(probe);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------- */
@@ -61,7 +62,7 @@ static const struct block_layout *parallels_layout(const struct qca_image *image
 {
     const struct parallels *parallels = image->own;
 
-    return parallels->bad.name ? NULL : &parallels->layout;
+    return parallels && !parallels->bad.name ? &parallels->layout : NULL;
 }
 
 /* Opens what QEMU does (block/parallels.c, parallels_open()). */
@@ -113,9 +114,15 @@ static int parallels_open(struct qca_image *image, struct qca_error *error)
     struct qca_image_info *info = &image->info;
     uint8_t header[HEADER_SIZE];
     uint64_t sectors;
+    struct probe probe;
     bool old;
-    int r = foreign_read(image, error, 0, header, sizeof(header), "the Parallels header");
+    int r = probe_begin(image->io, &probe);
 
+    if (r < 0)
+        return error_set_read(error, r, 0, "the Parallels header");
+    if (bundle_probe(&probe))
+        return bundle_open(image, error);
+    r = foreign_read(image, error, 0, header, sizeof(header), "the Parallels header");
     if (r < 0)
         return r;
     old = memcmp(header, magic_old, MAGIC_SIZE) == 0;
@@ -152,6 +159,8 @@ static int parallels_check(struct qca_image *image, struct check *check)
     const struct block_metadata header = { 0, HEADER_SIZE, QCA_TABLE_HEADER };
     int r = 0;
 
+    if (!parallels)             /* a descriptor */
+        return -EOPNOTSUPP;
     if (parallels->bad.name)
         return foreign_issue_field(check, &parallels->bad);
     if (parallels->in_use)

@@ -65,14 +65,20 @@ static int open_mapped(const struct qca_image *image, size_t index, struct qca_i
 int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *io,
                           struct qca_error *error)
 {
-    const struct qca_extent_file *extent = &image->info.extents[index];
+    const struct qca_extent_file *extent = image->info.extents + index;
     struct qca_image *mapped = NULL;
-    int r = index < image->info.n_extents ? pieces_begin(image) : -EINVAL;
+    struct image_link link;
+    int r;
 
-    if (r == -ENOMEM)
+    /* how the files of other descriptors make a disk is not known */
+    if (index >= image->info.n_extents || !image_link_at(image, (unsigned)index, &link) || link.kind != QCA_REFERENCE_EXTENT) {
+        qca_io_free(io);
+        return refuse(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED, index,
+                      "what the files of this descriptor hold is not understood");
+    }
+    r = pieces_begin(image);
+    if (r < 0)
         (void)error_set_memory(error);
-    else if (r < 0)
-        (void)refuse(error, EINVAL, QCA_ERROR_HEADER, index, "there is no such extent");
     else if (type_is_mapped(extent->type))
         r = open_mapped(image, index, io, error, &mapped);
     else if (!qca_extent_file_is_flat(extent))

@@ -161,22 +161,6 @@ static bool is_access(struct span word)
            (word.n == 8 && span_begins(word, "NOACCESS"));
 }
 
-static int add_extent(struct qca_image_info *info, const struct qca_extent_file *extent)
-{
-    struct qca_extent_file *extents;
-
-    /* powers of two: as many are allocated */
-    if ((info->n_extents & (info->n_extents - 1)) == 0) {
-        extents = reallocarray(info->extents, info->n_extents ? 2 * info->n_extents : 1,
-                               sizeof(*extents));
-        if (!extents)
-            return -ENOMEM;
-        info->extents = extents;
-    }
-    info->extents[info->n_extents++] = *extent;
-    return 0;
-}
-
 /* "RW 4096 SPARSE "disk-s001.vmdk"", "RW 4096 FLAT "disk-flat.vmdk" 0", "RW 63 ZERO". 1: it is one,
  * 0: it is not. */
 static int take_extent(struct qca_image *image, struct qca_error *error, struct span line)
@@ -220,7 +204,7 @@ static int take_extent(struct qca_image *image, struct qca_error *error, struct 
     }
     extent.size = n * SECTOR;
     extent.offset = offset * SECTOR;
-    if (add_extent(&image->info, &extent) < 0) {
+    if (foreign_add_extent(&image->info, &extent) < 0) {
         free(extent.name);
         return -ENOMEM;
     }

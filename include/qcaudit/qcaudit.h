@@ -187,6 +187,8 @@ enum qca_variant {
     QCA_VARIANT_DIFFERENCING,   /* has a parent, whether the header names it or not */
     QCA_VARIANT_VMDK_EXTENT,    /* a piece of a disk, sparse: a descriptor beside it tells of the
                                  * disk */
+    QCA_VARIANT_PARALLELS_BUNDLE,       /* DiskDescriptor.xml, which names the images of a disk and
+                                         * of its snapshots */
     _QCA_VARIANT_MAX,
 };
 
@@ -240,10 +242,11 @@ struct qca_extension {
     uint64_t offset;            /* host offset of its data */
 };
 
-/* A piece of a disk that a VMDK descriptor places in another file. */
+/* A piece of a disk that a VMDK descriptor places in another file, or an image that Parallels'
+ * descriptor names, of all of a disk or of a layer of it. */
 struct qca_extent_file {
     char *name;                 /* as stored, hostile; NULL: zeros, without a file */
-    char type[16];              /* "FLAT", "SPARSE", "VMFS", ... as stored, printable */
+    char type[16];              /* "FLAT", "SPARSE", "PLAIN", ... as stored, printable */
     uint64_t size;              /* bytes of the disk */
     uint64_t offset;            /* in the file, bytes; of flat ones alone, else 0 */
 };
@@ -290,7 +293,7 @@ struct qca_image_info {
     size_t n_bitmaps;
     struct qca_extension *extensions;
     size_t n_extensions;
-    struct qca_extent_file *extents;    /* of a VMDK descriptor */
+    struct qca_extent_file *extents;    /* of a descriptor, VMDK's or Parallels' */
     size_t n_extents;
     uint32_t unknown_lines;     /* of a VMDK descriptor: neither comment, value nor extent */
     struct qca_identity identity;       /* its own, */

@@ -3,8 +3,9 @@
 """bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside the tools a user would run.
 
 Works: checks: prealloc1t prealloc8t permuted data4g chain tiny; digests: digest4g digest-frag digest-zlib digest-zstd
-digest-empty1t digest-cold; what a daemon reads: scrub; passes over what did not change: unchanged100k. Without a name,
-all of them; tiny-cold when it is named.
+digest-empty1t digest-cold; formats of others: vmdk-check stream-digest container-digest (VHDX, VHD and VDI beside the
+same disk in qcow2); what a daemon reads: scrub; passes over what did not change: unchanged100k. Without a name, all of
+them; tiny-cold when it is named.
 
 Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
 takes the median of N runs (5). The ratio is the other's time over ours. Cold: every file is dropped from the page cache
@@ -15,11 +16,13 @@ $BENCH_TOOLS is the folder of make-image, measure, drop-cache, read-tables, open
 qcauditctl and qcauditd are taken from $PATH.
 """
 import argparse
+import array
 import json
 import os
 import shutil
 import signal
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -220,6 +223,57 @@ def many(bench):
     return made(bench.path("many"), make)
 
 
+def vmdk_full(bench):
+    """A hosted sparse extent as VMware writes it, all of whose grains are allocated, one after the other; what they hold
+    is never written."""
+    grains = bench.size(1 << 20, 512) * 16
+
+    def make(path):
+        tables = -(-grains // 512)
+        directory = -(-tables // 128)
+        second, first = 21, 21 + directory + 4 * tables
+        data = -(-(first + directory + 4 * tables) // 128) * 128
+        text = (f'# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicSparse"\n'
+                f'RW {grains * 128} SPARSE "{bench.path("full.vmdk")}"\n').encode()
+        with open(path, "wb") as file:
+            file.write(struct.pack("<4sIIQQQQIQQQB4sH", b"KDMV", 1, 3, grains * 128, 128, 1, 20, 512, second, first, data, 0,
+                                   b"\n \r\n", 0).ljust(512, b"\0"))
+            file.write(text)
+            for start in (second, first):
+                file.seek(start * 512)
+                file.write(words(range(start + directory, start + directory + 4 * tables, 4)))
+                file.seek((start + directory) * 512)
+                for grain in range(0, grains, 1 << 20):
+                    file.write(words(range(data + 128 * grain, data + 128 * min(grain + (1 << 20), grains), 128)))
+            file.truncate((data + 128 * grains) * 512)
+    return made(bench.path("full.vmdk"), make)
+
+
+def words(numbers):
+    """Numbers of 32 bits, little-endian."""
+    packed = array.array("I", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def stream(bench):
+    def make(path):
+        raw = path + ".raw"
+        subprocess.run([bench.tool("make-image"), "text", raw, str(bench.size(4096, 4))], check=True)
+        # longer than imagekit.run() waits
+        subprocess.run(["qemu-img", "convert", "-q", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, path],
+                       check=True)
+        os.unlink(raw)
+    return made(bench.path("stream.vmdk"), make)
+
+
+def container(bench, fmt, *options):
+    """The disk of disk(bench, "data"), as another format."""
+    return made(bench.path(f"digest.{fmt}"), lambda path: imagekit.run(
+        "qemu-img", "convert", "-q", "-f", "qcow2", "-O", fmt, *options, disk(bench, "data", "digest.qcow2"), path))
+
+
 # ---- works ---------------------------------------------------------------------------------------------------------
 
 # Both as somebody at a terminal has them say it: with every leak on a line of its own, or in runs.
@@ -338,6 +392,31 @@ def work_digest_cold(bench):
     bench.compare("digest, cold, beside dd iflag=direct", content(bench, path),
                   lambda: bench.measure(["dd", "iflag=direct", "bs=1M", "status=none", f"if={path}", "of=/dev/null"]),
                   cold=[path])
+
+
+def work_vmdk_check(bench):
+    path = vmdk_full(bench)
+    bench.compare_all({"1 TiB VMDK, warm": ours(bench, path), "1 TiB VMDK, warm, one thread": ours(bench, path, "--threads=1")},
+                      theirs(bench, path))
+
+
+def work_stream_digest(bench):
+    digest_rows(bench, "digest, stream-optimized VMDK", stream(bench))
+
+
+def content_digest(path):
+    return subprocess.run(["qcauditctl", "hash", "--content", path], stdout=subprocess.PIPE, check=True).stdout.split()[-1]
+
+
+def work_container_digest(bench):
+    """The other is the same disk in qcow2."""
+    path = disk(bench, "data", "digest.qcow2")
+    containers = {"VHDX": container(bench, "vhdx"), "VHD": container(bench, "vpc", "-o", "force_size=on"),
+                  "VDI": container(bench, "vdi")}
+    if len({content_digest(one) for one in (path, *containers.values())}) != 1:
+        raise RuntimeError("the containers of one disk have several digests")
+    bench.compare_all({f"digest, {name} beside qcow2": content(bench, one) for name, one in containers.items()},
+                      content(bench, path))
 
 
 def work_scrub(bench):
@@ -468,6 +547,7 @@ WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted
          "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny, "tiny-cold": work_tiny_cold,
          "digest4g": work_digest4g, "digest-frag": work_digest_frag, "digest-zlib": work_digest_zlib,
          "digest-zstd": work_digest_zstd, "digest-empty1t": work_digest_empty1t, "digest-cold": work_digest_cold,
+         "vmdk-check": work_vmdk_check, "stream-digest": work_stream_digest, "container-digest": work_container_digest,
          "scrub": work_scrub, "unchanged100k": work_unchanged100k}
 ON_DEMAND = {"tiny-cold"}
 

@@ -274,3 +274,44 @@ f.write(struct.pack("<I", 0x7fffffff))'
         [[ $stderr == *"the parent does not exist"* ]] || { echo "$stderr"; return 1; }
     done
 }
+
+@test "DiskDescriptor.xml of Parallels: named, with the size of its disk; nothing is said of its content" {
+    mkdir a.hdd
+    qemu-img create -q -f parallels "a.hdd/a.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds" 4M
+    cat >a.hdd/DiskDescriptor.xml <<'END'
+<?xml version='1.0' encoding='UTF-8'?>
+<Parallels_disk_image Version="1.0">
+    <Disk_Parameters>
+        <Disk_size>8192</Disk_size><Cylinders>16</Cylinders><Heads>16</Heads><Sectors>32</Sectors><Padding>0</Padding>
+    </Disk_Parameters>
+    <StorageData>
+        <Storage>
+            <Start>0</Start><End>8192</End><Blocksize>2048</Blocksize>
+            <Image>
+                <GUID>{5fbaabe3-6958-40ff-92a7-860e329aab41}</GUID>
+                <Type>Compressed</Type>
+                <File>a.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds</File>
+            </Image>
+        </Storage>
+    </StorageData>
+    <Snapshots>
+        <Shot>
+            <GUID>{5fbaabe3-6958-40ff-92a7-860e329aab41}</GUID>
+            <ParentGUID>{00000000-0000-0000-0000-000000000000}</ParentGUID>
+        </Shot>
+    </Snapshots>
+</Parallels_disk_image>
+END
+    cd a.hdd
+    run -63 qcauditctl check --json=short DiskDescriptor.xml
+    [ "$(jq -r '.format, ."virtual-size"' <<<"$output" | xargs)" = "parallels 4194304" ] || { echo "$output"; return 1; }
+    for verb in "hash --content" "compare a.hdd.0.*"; do
+        run -2 qcauditctl $verb DiskDescriptor.xml
+        [[ $output = *"a parallels image is not understood"* ]] || { echo "$output"; return 1; }
+    done
+    qcauditctl check a.hdd.0.*
+    # cut, as by a file system that was full: not raw
+    truncate -s 400 DiskDescriptor.xml
+    run -1 qcauditctl check --json=short DiskDescriptor.xml
+    [[ $output = *"the descriptor ends before its end"* ]] || { echo "$output"; return 1; }
+}

@@ -194,3 +194,26 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     ctl show "$STORE/on-gone.vhdx" >text
     run ! grep -E 'check -r|qemu-img (commit|rebase|amend|snapshot)|dd .*of=' text
 }
+
+@test "the images that DiskDescriptor.xml names: inside of the datastore, missing, and one that must not be followed" {
+    descriptor() { # FILE...
+        printf '<Parallels_disk_image Version="1.0"><Disk_Parameters><Disk_size>8192</Disk_size></Disk_Parameters>'
+        printf '<StorageData><Storage><Start>0</Start><End>8192</End>'
+        printf '<Image><GUID>{1}</GUID><Type>Compressed</Type><File>%s</File></Image>' "$@"
+        printf '</Storage></StorageData></Parallels_disk_image>\n'
+    }
+    mkdir sound.hdd gone.hdd evil.hdd
+    qemu-img create -q -f parallels "sound.hdd/a & b.hds" 4M
+    descriptor "a &amp; b.hds" >sound.hdd/DiskDescriptor.xml
+    descriptor top.hds base.hds >gone.hdd/DiskDescriptor.xml
+    qemu-img create -q -f parallels gone.hdd/top.hds 4M
+    descriptor /etc/passwd >evil.hdd/DiskDescriptor.xml
+    start_daemon
+    scan
+    [ "$(row sound.hdd/DiskDescriptor.xml | jq -r '"\(.format) \(.variant) \(."virtual-size")"')" = "parallels bundle 4194304" ] ||
+        { row sound.hdd/DiskDescriptor.xml; return 1; }
+    ctl findings --json=short | jq -r '.[] | "\(.name) \(.severity) \((.path // "") | sub(".*/(?<a>[^/]*/[^/]*)$"; "\(.a)")) \(.summary)"' | sort >found
+    grep -q "^data-file error gone.hdd/DiskDescriptor.xml has pieces of its disk in files of which 1 of 2 is missing: base.hds" found || { cat found; return 1; }
+    grep -q "^descriptor-unsafe error evil.hdd/DiskDescriptor.xml names an extent that must not be followed: /etc/passwd" found || { cat found; return 1; }
+    ! grep -q "sound.hdd" found || { cat found; return 1; }
+}

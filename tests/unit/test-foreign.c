@@ -608,6 +608,157 @@ static void hostile_descriptors_are_bounded(void **state)
     done(&opened);
 }
 
+/* ---- Parallels' descriptor ------------------------------------------------------------------ */
+
+#define SHOTS "<Snapshots><TopGUID>{5fba}</TopGUID><Shot><GUID>{5fba}</GUID>"                      \
+              "<ParentGUID>{0000}</ParentGUID></Shot></Snapshots>"
+#define BUNDLE(parameters, storage)                                                                \
+    "<?xml version='1.0' encoding='UTF-8'?>\n<!-- by hand -->\n"                                   \
+    "<Parallels_disk_image Version=\"1.0\">\n <Disk_Parameters>" parameters                        \
+    "<Cylinders>16</Cylinders><Name/></Disk_Parameters>\n<StorageData>" storage "</StorageData>"   \
+    SHOTS "</Parallels_disk_image>\n"
+#define SIZE_8192 "<Disk_size> 8192\n</Disk_size>"
+#define STORAGE_OF(images)                                                                         \
+    "<Storage><Start>0</Start><End>8192</End><Blocksize>2048</Blocksize>" images "</Storage>"
+#define IMAGE_OF(type, file)                                                                       \
+    "<Image><GUID>{5fba}</GUID><Type>" type "</Type><File>" file "</File></Image>"
+
+static void a_bundle_names_its_images(void **state)
+{
+    static const char text[] = BUNDLE(
+        SIZE_8192, STORAGE_OF(IMAGE_OF("Compressed", "a &amp; b.hdd.0.{5fba}.hds")
+                                  IMAGE_OF("Plain", "/etc/passwd"))
+                       "<Storage>" IMAGE_OF("Compressed", "\n &lt;&gt;&quot;&apos; ")
+                           "<Start>100</Start><End>108</End></Storage>");
+    struct opened opened;
+
+    open_text(text, &opened);
+    if (!opened.info)
+        fail_msg("%s", opened.error.text);
+    assert_int_equal(opened.probed, QCA_FORMAT_PARALLELS);
+    assert_int_equal(opened.info->variant, QCA_VARIANT_PARALLELS_BUNDLE);
+    assert_false(qca_info_is_understood(opened.info));
+    assert_int_equal(opened.info->virtual_size, 8192 * 512);
+    assert_int_equal(opened.info->n_extents, 3);
+    assert_string_equal(opened.info->extents[0].name, "a & b.hdd.0.{5fba}.hds");
+    assert_string_equal(opened.info->extents[0].type, "COMPRESSED");
+    assert_int_equal(opened.info->extents[0].size, 8192 * 512);
+    assert_string_equal(opened.info->extents[1].name, "/etc/passwd");
+    assert_string_equal(opened.info->extents[1].type, "PLAIN");
+    assert_string_equal(opened.info->extents[2].name, "<>\"'");
+    assert_int_equal(opened.info->extents[2].size, 8 * 512);
+    done(&opened);
+}
+
+/* No check, no content, and no file of it is taken. */
+static void a_bundle_is_not_understood(void **state)
+{
+    static const char text[] = BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a.hds")));
+    struct qca_chain_options options = { .layer_only = true };
+    struct qca_check_result result;
+    struct qca_chain *chain;
+    struct qca_map *map;
+    struct qca_io *io;
+    struct opened opened;
+    struct qca_error error;
+
+    open_text(text, &opened);
+    assert_non_null(opened.image);
+    assert_int_equal(qca_check(opened.image, NULL, &result), -EOPNOTSUPP);
+    assert_int_equal(qca_io_new_memory(text, sizeof(text), &io), 0);
+    assert_int_equal(qca_image_take_extent(opened.image, 0, io, &error), -EOPNOTSUPP);
+    assert_int_equal(qca_chain_open(opened.image, &options, NULL, NULL, &error, &chain), 0);
+    assert_int_equal(qca_map_new(chain, NULL, &error, &map), -EOPNOTSUPP);
+    assert_non_null(strstr(error.text, "parallels"));
+    qca_chain_free(chain);
+    done(&opened);
+}
+
+static void hostile_bundles_are_refused(void **state)
+{
+    static const char *const texts[] = {
+        BUNDLE("", STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE(SIZE_8192, ""),
+        BUNDLE(SIZE_8192 SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE("<Disk_size>18446744073709551616</Disk_size>", STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE("<Disk_size>36028797018963968</Disk_size>", STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE("<Disk_size>-1</Disk_size>", STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE("<Disk_size>8<b/>192</Disk_size>", STORAGE_OF(IMAGE_OF("Plain", "a"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", ""))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "&#47;etc"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "&file;"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a<![CDATA[b]]>"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("", "a"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Pl ain", "a"))),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Compressedcompressed", "a"))),
+        BUNDLE(SIZE_8192, STORAGE_OF("<Image><File>a</File></Image>")),
+        BUNDLE(SIZE_8192, STORAGE_OF("<Image><File>a</File><File>b</File></Image>")),
+        BUNDLE(SIZE_8192, "<Storage><Start>9</Start><End>8</End>" IMAGE_OF("Plain", "a")
+                          "</Storage>"),
+        BUNDLE(SIZE_8192, "<Storage><End>18014398509481984</End>" IMAGE_OF("Plain", "a")
+                          "</Storage>"),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a")) "</Storage>"),
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a"))) "<Parallels_disk_image/>",
+        BUNDLE(SIZE_8192, STORAGE_OF(IMAGE_OF("Plain", "a"))) "<!-- endless",
+        "<Parallels_disk_image>", "<Parallels_disk_image", "<Parallels_disk_image a='",
+        "<Parallels_disk_image/>", "<Parallels_disk_image></Parallels_disk_imag>",
+        "<Parallels_disk_image><", "<Parallels_disk_image></", "<Parallels_disk_image><!DOCTYPE x>",
+    };
+    struct opened opened;
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+        open_text(texts[i], &opened);
+        if (opened.info || opened.probed != QCA_FORMAT_PARALLELS)
+            fail_msg("text %zu: %s", i, qca_format_name(opened.probed));
+        done(&opened);
+    }
+}
+
+/* Text of size bytes that begins so, and is filled with more. */
+static char *filled(const char *begin, const char *more, size_t size)
+{
+    char *text = malloc(size + 1);
+    size_t n = strlen(begin);
+
+    assert_non_null(text);
+    strcpy(text, begin);
+    for (; n + strlen(more) <= size; n += strlen(more))
+        strcpy(text + n, more);
+    memset(text + n, ' ', size - n);
+    text[size] = '\0';
+    return text;
+}
+
+static void bundles_are_bounded(void **state)
+{
+    static const char begin[] = "<Parallels_disk_image><StorageData><Storage>";
+    static const char *const more[] = {
+        IMAGE_OF("Plain", "a"), "<a>", "<Image/>", "<!---->", "<Type>", "&", "a",
+    };
+    struct opened opened;
+    char *text;
+
+    for (size_t i = 0; i < ELEMENTSOF(more); i++) {
+        text = filled(begin, more[i], FILE_SIZE);
+        open_text(text, &opened);
+        assert_int_equal(opened.probed, QCA_FORMAT_PARALLELS);
+        assert_null(opened.info);
+        done(&opened);
+        free(text);
+    }
+    text = filled(begin, "a", FILE_SIZE + 1);           /* no descriptor is as long */
+    open_text(text, &opened);
+    assert_int_equal(opened.probed, QCA_FORMAT_RAW);
+    done(&opened);
+    free(text);
+    open_text("<Parallels_disk_images>", &opened);
+    assert_int_equal(opened.probed, QCA_FORMAT_RAW);
+    done(&opened);
+    open_text("<?xml version='1.0'?><domain/>", &opened);
+    assert_int_equal(opened.probed, QCA_FORMAT_RAW);
+    done(&opened);
+}
+
 static void impossible_headers_are_refused(void **state)
 {
     static const struct {
@@ -803,6 +954,10 @@ int main(void)
         cmocka_unit_test(descriptors_are_told_however_they_begin),
         cmocka_unit_test(a_descriptor_names_parent_and_extents),
         cmocka_unit_test(hostile_descriptors_are_bounded),
+        cmocka_unit_test(a_bundle_names_its_images),
+        cmocka_unit_test(a_bundle_is_not_understood),
+        cmocka_unit_test(hostile_bundles_are_refused),
+        cmocka_unit_test(bundles_are_bounded),
         cmocka_unit_test(impossible_headers_are_refused),
         cmocka_unit_test(a_demanded_format_must_be_there),
         cmocka_unit_test(names_are_known_both_ways),
