@@ -207,7 +207,8 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     int r = io_get(io, offset, buf, size, &is_short);
 
     if (r == 0 && is_short)
-        atomic_store_explicit(io->below ? &io->below->shrank : &io->shrank, true, memory_order_relaxed);
+        atomic_store_explicit(io->below ? &io->below->shrank : &io->shrank, true,
+                              memory_order_relaxed);
     return r;
 }
 
@@ -224,8 +225,7 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     ssize_t n;
 
     /* what lies partly past the end is rare: not worth its own way */
-    if (io->fd < 0 || io->read || io->below || offset >= io->size ||
-        size > io->size - offset)
+    if (io->fd < 0 || io->read || io->below || offset >= io->size || size > io->size - offset)
         return qca_io_read(io, offset, buf, size) < 0 ? 0 : 1;
     n = preadv2(io->fd, &piece, 1, (off_t)offset, RWF_NOWAIT);
     if (n < 0)
