@@ -19,6 +19,9 @@ struct qca_io {
     uint64_t size, allocated;
     atomic_uint_fast64_t bytes_read;    /* several threads may read at once */
     atomic_bool shrank;         /* a read ended before size */
+    struct qca_io *below;       /* with patches: what is read, and counts what was; else NULL */
+    const struct io_patch *patches;
+    size_t n_patches;
     struct io_segment segment;  /* the last that was asked for; end 0: none yet */
 };
 
@@ -75,6 +78,21 @@ int qca_io_new_reader(int fd, qca_read_fn read, void *userdata, struct qca_io **
     return 0;
 }
 
+int io_new_patched(struct qca_io *io, const struct io_patch *patches, size_t n,
+                   struct qca_io **ret_io)
+{
+    int r = io_new(io->fd, io->data, io->size, ret_io);
+
+    if (r < 0)
+        return r;
+    (*ret_io)->read = io->read;
+    (*ret_io)->userdata = io->userdata;
+    (*ret_io)->below = io;
+    (*ret_io)->patches = patches;
+    (*ret_io)->n_patches = n;
+    return 0;
+}
+
 int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io)
 {
     return io_new(-1, data, size, ret_io);
@@ -93,6 +111,38 @@ uint64_t qca_io_size(const struct qca_io *io)
 uint64_t qca_io_bytes_read(const struct qca_io *io)
 {
     return io->bytes_read;
+}
+
+/* The first patch that ends behind offset; n_patches: none does. */
+static size_t find_patch(const struct qca_io *io, uint64_t offset)
+{
+    size_t low = 0, high = io->n_patches;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (io->patches[middle].offset + io->patches[middle].length > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void apply_patches(const struct qca_io *io, uint64_t offset, uint8_t *buf, size_t size)
+{
+    for (size_t i = find_patch(io, offset); i < io->n_patches; i++) {
+        const struct io_patch *patch = &io->patches[i];
+        uint64_t start = max_u64(patch->offset, offset),
+                 end = min_u64(patch->offset + patch->length, offset + size);
+
+        if (patch->offset >= offset + size)
+            break;
+        if (patch->bytes)
+            memcpy(buf + (start - offset), patch->bytes + (start - patch->offset), end - start);
+        else
+            memset(buf + (start - offset), 0, end - start);
+    }
 }
 
 /* Reads what the file still has of size bytes; *ret_done is less when it shrank meanwhile. */
@@ -128,6 +178,12 @@ static int io_get(struct qca_io *io, uint64_t offset, void *buf, size_t size, bo
 
     if (add_overflows(offset, size, &end) || end > INT64_MAX)
         return -EINVAL;
+    if (io->below) {
+        r = io_get(io->below, offset, buf, size, ret_short);
+        if (r == 0)
+            apply_patches(io, offset, buf, size);
+        return r;
+    }
 
     inside = offset < io->size ? (size_t)min_u64(size, io->size - offset) : 0;
     if (inside > 0 && io->fd >= 0) {
@@ -151,7 +207,8 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     int r = io_get(io, offset, buf, size, &is_short);
 
     if (r == 0 && is_short)
-        atomic_store_explicit(&io->shrank, true, memory_order_relaxed);
+        atomic_store_explicit(io->below ? &io->below->shrank : &io->shrank, true,
+                              memory_order_relaxed);
     return r;
 }
 
@@ -168,7 +225,7 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     ssize_t n;
 
     /* what lies partly past the end is rare: not worth its own way */
-    if (io->fd < 0 || io->read || offset >= io->size || size > io->size - offset)
+    if (io->fd < 0 || io->read || io->below || offset >= io->size || size > io->size - offset)
         return qca_io_read(io, offset, buf, size) < 0 ? 0 : 1;
     n = preadv2(io->fd, &piece, 1, (off_t)offset, RWF_NOWAIT);
     if (n < 0)
@@ -187,7 +244,7 @@ void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
                         POSIX_FADV_WILLNEED);
 }
 
-bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
+static bool source_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
 {
     off_t data, hole;
 
@@ -207,6 +264,22 @@ bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
     return false;
 }
 
+/* What is patched is no hole. */
+bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
+{
+    bool hole = source_is_hole(io, offset, ret_end);
+    size_t i = find_patch(io, offset);
+
+    if (!hole || i == io->n_patches || io->patches[i].offset >= *ret_end)
+        return hole;
+    if (io->patches[i].offset > offset) {
+        *ret_end = io->patches[i].offset;
+        return true;
+    }
+    *ret_end = min_u64(*ret_end, io->patches[i].offset + io->patches[i].length);
+    return false;
+}
+
 uint64_t io_allocated(const struct qca_io *io)
 {
     return max_u64(io->allocated, allocated_now(io));
@@ -214,7 +287,7 @@ uint64_t io_allocated(const struct qca_io *io)
 
 bool io_shrank(const struct qca_io *io)
 {
-    return io->shrank;
+    return io->below ? io->below->shrank : io->shrank;
 }
 
 /* Nothing but a hole up to the end, or did the file become shorter, which a read is to find? */

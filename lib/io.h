@@ -5,6 +5,16 @@
 #include "cleanup.h"
 #include "qcaudit/qcaudit.h"
 
+/* Bytes that are read in place of what the source has. */
+struct io_patch {
+    uint64_t offset, length;    /* length above 0, within the source */
+    const uint8_t *bytes;       /* NULL: zeros */
+};
+
+/* Reads io with patches in place, sorted and apart; borrows both. What is read counts as io's. */
+int io_new_patched(struct qca_io *io, const struct io_patch *patches, size_t n,
+                   struct qca_io **ret_io);
+
 /* Tells the source that these bytes will be read soon. Advice: never fails, costs nothing in
  * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);

@@ -153,7 +153,7 @@ int vhdx_set_layout(struct qca_image *image, struct vhdx *vhdx)
     if (r == -ENOMEM)
         return r;
     /* what cannot be read or understood is the check's to tell */
-    if (r < 0 || scan.refused || fields->log_pending ||
+    if (r < 0 || scan.refused || (fields->log_pending && !vhdx->patched) ||
         fields->disk_size != image->info.virtual_size)
         return 0;
     fill(image, vhdx, fields);

@@ -176,9 +176,10 @@ int vhdx_check(struct qca_image *image, struct check *check)
     if (scan.refused)
         return unfinished(check, QCA_ERROR_HEADER,
                           "the image's structures do not tell where its blocks lie");
-    if (scan.fields.log_pending)
+    if (scan.fields.log_pending && !vhdx->patched)
         return unfinished(check, QCA_ERROR_UNSUPPORTED,
-                          "the log must be replayed before it is known where blocks lie");
+                          "the log must be replayed before it is known where blocks lie, and "
+                          "cannot be");
     if (!vhdx->has_layout)
         return unfinished(check, QCA_ERROR_UNSUPPORTED,
                           "how this image maps its disk is not understood");

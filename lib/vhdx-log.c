@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The log of a VHDX: [MS-VHDX] 2.3. It is not replayed, not even in memory: QEMU does not open an
- * image read-only before it is (block/vhdx-log.c), and what a guest reads is not known until then;
- * but whether there is anything to replay is told by the same rules. */
+/* The log of a VHDX: [MS-VHDX] 2.3. Whether there is anything to replay is told by QEMU's rules,
+ * which does not open an image read-only before it is (block/vhdx-log.c). */
 #include "vhdx.h"
 
 #include <errno.h>
@@ -226,6 +225,10 @@ int vhdx_scan_log(struct vhdx_scan *scan)
     if (active.last.flushed > scan->image->info.file_size)
         return vhdx_refuse(scan, QCA_ISSUE_LOG_INVALID, QCA_TABLE_LOG, place.offset, place.size);
     scan->fields.log_pending = true;
+    scan->fields.replay = (struct vhdx_region){
+        active.last.tail,
+        active.length - (active.last.tail + place.size - active.start) % place.size,
+    };
     return vhdx_issue(scan, QCA_ISSUE_LOG_PENDING, QCA_TABLE_LOG,
                       place.offset + active.start, active.length);
 }

@@ -249,6 +249,8 @@ static int vhdx_open(struct qca_image *image, struct qca_error *error)
 {
     int r = foreign_new_own(image, sizeof(struct vhdx), error);
 
+    if (r == 0 && vhdx_replay(image, image->own) < 0)
+        r = error_set_memory(error);
     if (r == 0)
         r = take_metadata(image, error);
     if (r < 0)
@@ -260,8 +262,10 @@ static void vhdx_close(struct qca_image *image)
 {
     struct vhdx *vhdx = image->own;
 
-    if (vhdx)
-        free(vhdx->bitmaps);
+    if (!vhdx)
+        return;
+    vhdx_replay_done(image, vhdx);
+    free(vhdx->bitmaps);
     free(vhdx);
 }
 

@@ -35,6 +35,8 @@ struct vhdx_fields {
     struct vhdx_region others[VHDX_OTHERS_MAX]; /* regions that are not known, and need not be: */
     unsigned n_others;                          /* the first of them */
     bool log_pending;
+    struct vhdx_region replay;  /* of a log that is pending: bytes from its tail on, which is so
+                                 * many bytes from the log's start */
     bool has_parent;
     uint32_t block_size, sector_size;           /* bytes; logical sectors */
     uint64_t disk_size;         /* bytes */
@@ -42,6 +44,11 @@ struct vhdx_fields {
 
 struct vhdx {
     uint64_t parent_offset;     /* host offset of the parent locator */
+    struct qca_io *patched;     /* with the log's writes, in place of the image's; NULL: none */
+    struct qca_io *below;       /* the image's own then */
+    struct io_patch *patches;
+    size_t n_patches;
+    uint8_t *entries;           /* of the log, which patches point into */
     bool has_layout;
     struct block_layout layout;
     struct vhdx_region table;   /* with a layout: as in struct vhdx_fields, */
@@ -79,6 +86,11 @@ int vhdx_read(struct vhdx_scan *scan, uint64_t offset, void *buf, size_t size, c
 bool vhdx_checksum_fits(const uint8_t *bytes, size_t size);
 /* In the file, all of it? */
 bool vhdx_is_inside(const struct qca_image *image, struct vhdx_region region);
+
+/* Replays a pending log in memory: from then on, the image is read as it would be afterwards. 0,
+ * also when there is none, or none that can be replayed: .patched tells. -ENOMEM. */
+int vhdx_replay(struct qca_image *image, struct vhdx *vhdx);
+void vhdx_replay_done(struct qca_image *image, struct vhdx *vhdx);
 
 /* GUIDs as they lie in the file: the first three fields are little-endian. */
 extern const uint8_t vhdx_table_region[VHDX_GUID_SIZE], vhdx_metadata_region[VHDX_GUID_SIZE];

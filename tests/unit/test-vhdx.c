@@ -583,10 +583,15 @@ static uint32_t log_put(uint8_t *file, uint32_t at, uint64_t sequence, uint32_t 
     return length;
 }
 
-/* Its writes are not known to be in place: blocks are left alone. */
+/* Blocks are where the log says: nowhere. */
 static void a_log_may_have_to_be_replayed(void **state)
 {
     static const unsigned counts[] = { 0, 1, 62, 63, 64, 127 };
+    _cleanup_free_ uint8_t *disk = calloc(1, DISK);
+    struct told raw;
+
+    assert_non_null(disk);
+    tell_bytes(disk, DISK, QCA_FORMAT_RAW, &raw);
 
     for (size_t i = 0; i < ELEMENTSOF(counts); i++) {
         _cleanup_free_ uint8_t *file = make();
@@ -599,12 +604,148 @@ static void a_log_may_have_to_be_replayed(void **state)
         entry_put(file, 1, 100 * MIB, VHDX_FULLY_PRESENT);
         tell(file, &told);
         assert_kind("a log", &told, QCA_ISSUE_LOG_PENDING);
-        assert_false(told.finished || told.has_content);
+        assert_true(told.finished && told.has_content);
+        assert_memory_equal(told.content, raw.content, 32);
         memset(file + HEADER_2 + 48, 0, 16);    /* an empty log holds anything */
         sum_all(file);
         tell(file, &told);
         assert_kind("an empty log", &told, QCA_ISSUE_OUT_OF_FILE);
     }
+}
+
+/* One write of a log: of bytes, or of so many zeros. */
+struct logged {
+    uint64_t offset, zeros;
+    const uint8_t *bytes;       /* a sector; NULL: zeros */
+};
+
+/* An entry of these writes; its length. */
+static uint32_t log_put_writes(uint8_t *file, uint32_t at, uint64_t sequence, uint32_t tail,
+                               const struct logged *writes, unsigned n)
+{
+    uint8_t *entry = file + LOG + at, *data = entry + SECTOR;
+
+    memset(entry, 0, SECTOR);
+    memcpy(entry, "loge", 4);
+    put_le(entry + 12, tail, 4);
+    put_le(entry + 16, sequence, 8);
+    put_le(entry + 24, n, 4);
+    memset(entry + 32, 'L', 16);
+    put_le(entry + 48, FILE_SIZE, 8);
+    put_le(entry + 56, FILE_SIZE, 8);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *descriptor = entry + 64 + i * 32;
+
+        memcpy(descriptor, writes[i].bytes ? "desc" : "zero", 4);
+        put_le(descriptor + 8, writes[i].zeros, 8);
+        put_le(descriptor + 16, writes[i].offset, 8);
+        put_le(descriptor + 24, sequence, 8);
+        if (!writes[i].bytes)
+            continue;
+        memcpy(descriptor + 8, writes[i].bytes, 8);
+        memcpy(descriptor + 4, writes[i].bytes + SECTOR - 4, 4);
+        memcpy(data, writes[i].bytes, SECTOR);
+        memcpy(data, "data", 4);
+        put_le(data + 4, sequence >> 32, 4);
+        put_le(data + SECTOR - 4, sequence, 4);
+        data += SECTOR;
+    }
+    put_le(entry + 8, (uint64_t)(data - entry), 4);
+    sum(entry, (size_t)(data - entry));
+    return (uint32_t)(data - entry);
+}
+
+/* The last write of each sector goes, from the tail on; of zeros, a part. */
+static void the_last_write_goes(void **state)
+{
+    _cleanup_free_ uint8_t *file = make(), *disk = make_disk(), *a = malloc(SECTOR),
+                           *b = malloc(SECTOR), *table = malloc(SECTOR);
+    struct told told;
+    uint32_t at, tail;
+
+    assert_true(a && b && table);
+    for (unsigned i = 0; i < SECTOR; i++) {
+        a[i] = (uint8_t)(i * 7 + 1);
+        b[i] = (uint8_t)(i * 3 + 2);
+    }
+    memcpy(table, file + TABLE, SECTOR);
+    put_le(table, FOURTH | VHDX_FULLY_PRESENT, 8);      /* blocks 0 and 3 are exchanged */
+    put_le(table + 24, FIRST | VHDX_FULLY_PRESENT, 8);
+    const struct logged first[] = { { FOURTH, MIB, NULL } },
+        second[] = { { TABLE, 0, table }, { FIRST + 2 * SECTOR, 0, a }, { FIRST, 0, a },
+                     { FIRST + SECTOR, 6 * SECTOR, NULL } },
+        third[] = { { FIRST + 4 * SECTOR, 0, b }, { FIRST + 5 * SECTOR, 0, a },
+                    { FIRST + 5 * SECTOR, 0, b }, { FIRST + 20 * SECTOR, SECTOR, NULL },
+                    { FIRST + 30 * SECTOR, 0, NULL } };
+    log_guid_put(file);
+    tail = log_put_writes(file, 0, 8, 0, first, 1);     /* is in place, and was written since */
+    at = tail + log_put_writes(file, tail, 9, tail, second, ELEMENTSOF(second));
+    log_put_writes(file, at, 10, tail, third, ELEMENTSOF(third));
+    memset(disk, 4, MIB);
+    memset(disk + 3 * MIB, 1, MIB);
+    memcpy(disk + 3 * MIB, a, SECTOR);
+    memset(disk + 3 * MIB + SECTOR, 0, 6 * SECTOR);
+    memcpy(disk + 3 * MIB + 4 * SECTOR, b, SECTOR);
+    memcpy(disk + 3 * MIB + 5 * SECTOR, b, SECTOR);
+    memset(disk + 3 * MIB + 20 * SECTOR, 0, SECTOR);
+    tell(file, &told);
+    assert_kind("a log", &told, QCA_ISSUE_LOG_PENDING);
+    told.kinds[QCA_ISSUE_LOG_PENDING] = 0;
+    assert_sound("replayed", &told, disk, DISK);
+}
+
+/* Writes over the headers, over the log itself or behind the file's end, or a file that is to grow:
+ * as if nothing could be said. */
+static void some_logs_are_not_replayed(void **state)
+{
+    static const struct { const char *what; struct logged write; uint64_t last; } cases[] = {
+        { "a header", { HEADER_2, SECTOR, NULL }, FILE_SIZE },
+        { "up to the log", { TABLE - SECTOR, SECTOR, NULL }, FILE_SIZE },
+        { "from the log on", { LOG, SECTOR, NULL }, FILE_SIZE },
+        { "all", { REGIONS_1, FILE_SIZE, NULL }, FILE_SIZE },
+        { "behind the end", { FILE_SIZE - SECTOR, 2 * SECTOR, NULL }, FILE_SIZE },
+        { "no end", { FILE_SIZE - SECTOR, -(uint64_t)SECTOR, NULL }, FILE_SIZE },
+        { "a longer file", { TABLE, SECTOR, NULL }, FILE_SIZE + 1 },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ uint8_t *file = make();
+        struct told told;
+
+        log_guid_put(file);
+        log_put_writes(file, 0, 5, 0, &cases[i].write, 1);
+        put_le(file + LOG + 56, cases[i].last, 8);
+        sum(file + LOG, SECTOR);
+        tell(file, &told);
+        assert_kind(cases[i].what, &told, QCA_ISSUE_LOG_PENDING);
+        if (told.finished || told.has_content)
+            fail_msg("%s: replayed", cases[i].what);
+    }
+}
+
+/* What the log writes into a hole is there. */
+static void a_log_may_write_into_holes(void **state)
+{
+    _cleanup_free_ uint8_t *file = make(), *disk = make_disk(), *a = malloc(SECTOR);
+    const struct logged write = { FIRST + 8 * SECTOR, 0, a };
+    _cleanup_close_ int fd = memfd_create("image", MFD_CLOEXEC);
+    char path[32];
+    struct told told;
+
+    assert_non_null(a);
+    memset(a, 9, SECTOR);
+    log_guid_put(file);
+    log_put_writes(file, 0, 5, 0, &write, 1);
+    assert_int_equal(pwrite(fd, file, FIRST, 0), FIRST);
+    assert_int_equal(pwrite(fd, file + FOURTH, MIB, FOURTH), MIB);
+    assert_int_equal(ftruncate(fd, FILE_SIZE), 0);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    tell_file(path, QCA_FORMAT_UNKNOWN, &told);
+    assert_kind("a log", &told, QCA_ISSUE_LOG_PENDING);
+    told.kinds[QCA_ISSUE_LOG_PENDING] = 0;
+    memset(disk, 0, MIB);
+    memcpy(disk + 8 * SECTOR, a, SECTOR);
+    assert_sound("replayed", &told, disk, DISK);
 }
 
 static void an_entry_may_go_around(void **state)
@@ -619,6 +760,8 @@ static void an_entry_may_go_around(void **state)
     tell(file, &told);
     assert_kind("a log", &told, QCA_ISSUE_LOG_PENDING);
     assert_int_equal(told.kinds[QCA_ISSUE_LOG_PENDING], 1);
+    assert_true(told.finished && told.has_content);
+    assert_int_equal(told.allocated, 0);
 }
 
 /* As QEMU, the image is read as it is; it should have been replayed. */
@@ -712,6 +855,8 @@ static void qemu_replays_the_log(void **state)
     assert_int_equal(fclose(out), 0);
     tell_file(path, QCA_FORMAT_UNKNOWN, &told);
     assert_kind("before", &told, QCA_ISSUE_LOG_PENDING);
+    told.kinds[QCA_ISSUE_LOG_PENDING] = 0;
+    assert_sound("before", &told, disk, DISK);
     run_in(directory, "! qemu-img info image.vhdx 2>says && grep -q 'needs to be replayed' says");
     run_in(directory, "qemu-img check -q -r all image.vhdx");
     tell_file(path, QCA_FORMAT_UNKNOWN, &told);
@@ -749,6 +894,9 @@ int main(void)
         cmocka_unit_test(failing_reads_end_the_check),
         cmocka_unit_test(copies_must_be_equal),
         cmocka_unit_test(a_log_may_have_to_be_replayed),
+        cmocka_unit_test(the_last_write_goes),
+        cmocka_unit_test(some_logs_are_not_replayed),
+        cmocka_unit_test(a_log_may_write_into_holes),
         cmocka_unit_test(an_entry_may_go_around),
         cmocka_unit_test(a_log_may_hold_nothing),
         cmocka_unit_test(the_file_must_not_be_shorter_than_the_log_says),
