@@ -272,11 +272,17 @@ static int open_pieces(struct opener *opener, struct layer *layer, uint32_t numb
     return r;
 }
 
+/* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's
+ * rule). QED and the first qcow have no place to declare it: they are opened as QEMU does, which
+ * looks at the content, unless a header says that it may not. */
 static enum qca_format parent_format(const struct image_link *link)
 {
-    /* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's
-     * rule). */
     return link->format ? qca_format_from_name(link->format) : QCA_FORMAT_RAW;
+}
+
+static bool parent_is_probed(const struct layer *child, const struct image_link *link)
+{
+    return !link->format && !qca_format_has(child->image->info.format, QCA_TRAIT_DECLARES_PARENT);
 }
 
 static bool find_parent(const struct layer *child, struct image_link *ret_link)
@@ -315,12 +321,14 @@ static int open_leaf(struct opener *opener, struct qca_image *leaf, struct qca_f
     return 0;
 }
 
-/* Opens the parent that layer number child_number names by link. */
-static int open_parent(struct opener *opener, const struct image_link *link, uint32_t child_number,
+/* Opens the parent that layer number child_number, which is child, names by link. */
+static int open_parent(struct opener *opener, const struct layer *child,
+                       const struct image_link *link, uint32_t child_number,
                        struct layer *ret_layer)
 {
     uint32_t number = child_number + 1;
-    struct qca_open_options options = { .format = parent_format(link),
+    bool probed = parent_is_probed(child, link);
+    struct qca_open_options options = { .format = probed ? QCA_FORMAT_UNKNOWN : parent_format(link),
                                         .memory_limit = opener->memory_limit };
     _cleanup_(layer_done) struct layer layer = { .data_file_user = QCA_NO_LAYER };
     struct file *file;
@@ -333,7 +341,7 @@ static int open_parent(struct opener *opener, const struct image_link *link, uin
             "the chain has more than %" PRIu32 " layers", opener->max_depth);
         goto failed;
     }
-    if (options.format == QCA_FORMAT_UNKNOWN) {
+    if (!probed && options.format == QCA_FORMAT_UNKNOWN) {
         r = error_set(opener->error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                       (struct error_field) { .name = link->format_field },
                       "the parent's declared format is not supported");
@@ -423,7 +431,7 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
             return out_of_memory(error, number);
         if (opener.layer_only || !find_parent(&chain->layers[number], &link))
             break;
-        r = open_parent(&opener, &link, number, &layer);
+        r = open_parent(&opener, &chain->layers[number], &link, number, &layer);
         if (r < 0)
             return r;
     }
@@ -478,7 +486,7 @@ int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *optio
         struct image_link link;
         bool more = find_parent(&child, &link);
 
-        r = more ? open_parent(&opener, &link, number, &parent) : 0;
+        r = more ? open_parent(&opener, &child, &link, number, &parent) : 0;
         told = tell(&child, more && r == 0 ? &parent : NULL, number, layer, userdata);
         r = r < 0 ? r : told;
         layer_done(&child);

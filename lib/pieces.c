@@ -71,7 +71,8 @@ int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *
     int r;
 
     /* how the files of other descriptors make a disk is not known */
-    if (index >= image->info.n_extents || !image_link_at(image, (unsigned)index, &link) || link.kind != QCA_REFERENCE_EXTENT) {
+    if (index >= image->info.n_extents || !image_link_at(image, (unsigned)index, &link) ||
+        link.kind != QCA_REFERENCE_EXTENT) {
         qca_io_free(io);
         return refuse(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED, index,
                       "what the files of this descriptor hold is not understood");

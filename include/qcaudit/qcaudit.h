@@ -692,7 +692,8 @@ struct qca_chain_options {
 
 /* Opens all parents of leaf, which stays the caller's and must outlive the chain. Of several chains
  * of one leaf, the first that was opened is the last to be freed. A parent whose format is not
- * declared is probed for qcow2's magic only to report it, and then read as raw: libvirt's rule. */
+ * declared is probed for qcow2's magic only to report it, and then read as raw: libvirt's rule. Of
+ * formats that have no place to declare it (QED, the first qcow) its content tells, as for QEMU. */
 int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options,
                    qca_resolve_fn resolve, void *userdata, struct qca_error *error,
                    struct qca_chain **ret_chain);

@@ -210,6 +210,23 @@ f.write(struct.pack("<I", 0x7fffffff))'
     run ! qcauditctl check --chain store/vm/delta.vmdk
 }
 
+@test "QED and the first qcow do not declare the format of a parent: it is what QEMU takes it for" {
+    for format in qed qcow; do
+        qemu-img create -q -f $format base.$format 1M
+        qemu-io -f $format -c 'write -q -P 5 64k 200k' base.$format
+        qemu-img create -q -f $format -F $format -b base.$format over.$format
+        qemu-io -f $format -c 'write -q -P 6 100k 10k' over.$format
+        qemu-img convert -O raw over.$format over.raw
+        [ "$(qcauditctl hash --content over.$format | cut -d= -f2)" = "$(qcauditctl hash --content over.raw | cut -d= -f2)" ] || { echo $format; return 1; }
+        qcauditctl check --chain over.$format | grep -q "2 layers: none is damaged."
+    done
+    qemu-img create -q -f raw base.raw 1M
+    qemu-io -f raw -c 'write -q -P 7 64k 200k' base.raw
+    qemu-img create -q -f qed -F raw -b base.raw over.qed
+    qemu-img convert -O raw over.qed over.raw
+    [ "$(qcauditctl hash --content over.qed | cut -d= -f2)" = "$(qcauditctl hash --content over.raw | cut -d= -f2)" ]
+}
+
 @test "the disk of an ESXi host on which nobody consolidated: all deltas, and the damaged one" {
     "$top_srcdir/tests/images/make-esxi-chain" 1848 long
     qcauditctl check --chain long/vm-001847.vmdk | grep -q "1848 layers: none is damaged."
