@@ -155,7 +155,7 @@ static int take_identities(struct qca_image *image, struct qca_error *error)
         return r;
     foreign_identity(uuids, true, &image->info.identity);
     if (image->info.variant == QCA_VARIANT_DIFFERENCING)
-        foreign_identity(uuids + AT_LINKAGE - AT_UUID, true, &image->info.parent_identity);
+        foreign_identity(uuids + (AT_LINKAGE - AT_UUID), true, &image->info.parent_identity);
     return 0;
 }
 
