@@ -401,6 +401,7 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .data_file_known = link->data_file_known, .data_file_size = link->data_file_size,
         .on_device = link->on_device, .pieces = audit->request.flags & WORKER_CHAIN,
         .threads = threads_of(audit), .progress = on_progress, .userdata = audit,
+        .file_digest = worker_file_digest,
     };
     struct report_layer layer = {
         .index = link->layer, .name = file ? file->name : NULL, .info = qca_image_info(link->image),

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Formats that are met seldom, known by their first bytes: cloop and Bochs (QEMU's block/cloop.c
- * and block/bochs.c), OVA (DMTF DSP0243 2.1, 9: a POSIX ustar archive whose first member is the OVF
- * descriptor), and LUKS where it is declared (QEMU's docs/interop and the LUKS1 specification). */
-#include <strings.h>
-
+ * and block/bochs.c), and LUKS where it is declared (QEMU's docs/interop and the LUKS1
+ * specification). */
 #include "bytes.h"
 #include "foreign.h"
+#include "raw.h"
 
 enum { SECTOR = 512 };
 
@@ -81,35 +80,6 @@ const struct format format_bochs = {
     .open = bochs_open,
 };
 
-/* ---- OVA ---------------------------------------------------------------------------------- */
-
-enum { TAR_NAME_SIZE = 100, TAR_AT_MAGIC = 257 };
-
-/* Any other archive may be what a guest keeps on a raw disk, as on a tape. */
-static bool ova_probe(struct probe *probe)
-{
-    size_t length = strnlen((const char *)probe->head, TAR_NAME_SIZE);
-
-    return memcmp(probe->head + TAR_AT_MAGIC, "ustar", 5) == 0 && length > 4 &&
-           strncasecmp((const char *)probe->head + length - 4, ".ovf", 4) == 0;
-}
-
-static int ova_open(struct qca_image *image, struct qca_error *error)
-{
-    struct probe probe;
-    int r = probe_begin(image->io, &probe);
-
-    if (r < 0)
-        return error_set_read(error, r, 0, "the archive's header");
-    return ova_probe(&probe) ? 0 : foreign_other(image, error);
-}
-
-const struct format format_ova = {
-    .format = QCA_FORMAT_OVA,
-    .probe = ova_probe,
-    .open = ova_open,
-};
-
 /* ---- LUKS, where it is declared ----------------------------------------------------------- */
 
 enum { LUKS_AT_VERSION = 6, LUKS_AT_PAYLOAD = 104 };
@@ -137,4 +107,5 @@ static int luks_open(struct qca_image *image, struct qca_error *error)
 const struct format format_luks = {
     .format = QCA_FORMAT_LUKS,
     .open = luks_open,
+    .check = luks_check_raw,
 };

@@ -16,6 +16,7 @@ struct qca_io {
     qca_read_fn read;           /* NULL: from fd itself */
     void *userdata;
     const uint8_t *data;
+    uint64_t base;              /* of a part: where it begins in what fd or read give */
     uint64_t size, allocated;
     atomic_uint_fast64_t bytes_read;    /* several threads may read at once */
     atomic_bool shrank;         /* a read ended before size */
@@ -98,6 +99,24 @@ int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io)
     return io_new(-1, data, size, ret_io);
 }
 
+int io_new_part(const struct qca_io *whole, uint64_t offset, uint64_t size, struct qca_io **ret_io)
+{
+    struct qca_io *io;
+    int r;
+
+    if (offset > whole->size || size > whole->size - offset)
+        return -EINVAL;
+    r = io_new(-1, whole->data ? whole->data + offset : NULL, size, &io);
+    if (r < 0)
+        return r;
+    io->fd = whole->fd;
+    io->read = whole->read;
+    io->userdata = whole->userdata;
+    io->base = whole->base + offset;
+    *ret_io = io;
+    return 0;
+}
+
 void qca_io_free(struct qca_io *io)
 {
     free(io);
@@ -151,6 +170,7 @@ static int read_source(const struct qca_io *io, uint64_t offset, uint8_t *buf, s
 {
     size_t done = 0;
 
+    offset += io->base;
     while (done < size) {
         int64_t n = io->read ? io->read(io->userdata, offset + done, buf + done, size - done)
                              : pread(io->fd, buf + done, size - done, (off_t)(offset + done));
@@ -225,7 +245,8 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     ssize_t n;
 
     /* what lies partly past the end is rare: not worth its own way */
-    if (io->fd < 0 || io->read || io->below || offset >= io->size || size > io->size - offset)
+    if (io->fd < 0 || io->read || io->below || io->base > 0 || offset >= io->size ||
+        size > io->size - offset)
         return qca_io_read(io, offset, buf, size) < 0 ? 0 : 1;
     n = preadv2(io->fd, &piece, 1, (off_t)offset, RWF_NOWAIT);
     if (n < 0)
@@ -238,7 +259,7 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
 
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
 {
-    if (io->fd < 0 || io->read || offset >= io->size)
+    if (io->fd < 0 || io->read || io->base > 0 || offset >= io->size)
         return;
     (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset),
                         POSIX_FADV_WILLNEED);
@@ -249,7 +270,7 @@ static bool source_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end
     off_t data, hole;
 
     *ret_end = io->size;
-    if (io->fd < 0)
+    if (io->fd < 0 || io->base > 0)
         return false;
     data = lseek(io->fd, (off_t)offset, SEEK_DATA);
     if (data < 0)

@@ -4,7 +4,11 @@
  * On-Disk Format 1.2.3, figure 1; LUKS2 On-Disk Format 1.0.2, 2.1), a partition table (UEFI 2.10,
  * 5.2 and 5.3). A disk that is encrypted is raw all the same, whether host or guest did it: its
  * bytes are what is kept, and what must not change. */
-#include "bytes.h"
+#include "raw.h"
+
+#include <errno.h>
+
+#include "error.h"
 #include "io.h"
 #include "map.h"
 
@@ -13,7 +17,6 @@ enum {
     MBR_PARTITIONS = 446,
     MBR_PARTITION_SIZE = 16,
     MBR_SIGNATURE = 510,
-    SECTOR = 512,
 };
 
 static bool is_iso9660(const struct probe *probe)
@@ -57,7 +60,7 @@ enum qca_variant raw_variant(const struct probe *probe)
         return QCA_VARIANT_RAW_ISO9660;
     if (is_luks(probe))
         return QCA_VARIANT_RAW_LUKS;
-    if (memcmp(probe->head + SECTOR, "EFI PART", 8) == 0)
+    if (gpt_sector_size(probe->io, probe->head) > 0)
         return QCA_VARIANT_RAW_GPT;
     return is_mbr(probe) ? QCA_VARIANT_RAW_MBR : QCA_VARIANT_NONE;
 }
@@ -72,6 +75,88 @@ static int raw_open(struct qca_image *image, struct qca_error *error)
         image->info.variant = raw_variant(&probe);
     return 0;
 }
+
+/* ---- what it holds, checked ---------------------------------------------------------------- */
+
+int raw_read(struct qca_image *image, struct check *check, uint64_t offset, void *buf, size_t size,
+             const char *what)
+{
+    struct qca_error error = { .kind = QCA_ERROR_NONE };
+    int r = qca_io_read(image->io, offset, buf, size);
+
+    return r < 0 ? check_unfinished(check, error_set_read(&error, r, offset, what), &error) : 0;
+}
+
+int raw_issue(struct check *check, enum qca_issue_kind kind, enum qca_table table,
+              uint64_t table_offset, uint64_t index, uint64_t offset, uint64_t size)
+{
+    struct qca_issue issue = check_issue_new(kind, table);
+
+    issue.table_offset = table_offset;
+    issue.index = index;
+    issue.host_offset = offset;
+    issue.host_length = size;
+    return check_issue(check, &issue);
+}
+
+bool raw_is_outside(const struct qca_image *image, uint64_t offset, uint64_t size)
+{
+    uint64_t end;
+
+    return add_overflows(offset, size, &end) || end > raw_disk_size(image);
+}
+
+/* Linux, include/uapi/linux/raid/md_p.h: MD_NEW_SIZE_SECTORS of version 0.90, and super_1_load() in
+ * drivers/md/md.c of 1.0; the magic of 0.90 has the byte order of the host. */
+int raw_is_of_array(struct qca_image *image, struct check *check, bool *ret_array)
+{
+    static const uint32_t md_magic = UINT32_C(0xa92b4efc);
+    enum { OLD_RESERVED = 64 << 10, NEW_RESERVED = 8 << 10, NEW_ALIGNED = 4 << 10 };
+    uint64_t size = image->info.file_size;
+    uint64_t places[] = {
+        (size & ~(uint64_t)(OLD_RESERVED - 1)) - OLD_RESERVED,
+        (size - NEW_RESERVED) & ~(uint64_t)(NEW_ALIGNED - 1),
+    };
+    bool array = false;
+
+    for (size_t i = 0; size >= 2 * OLD_RESERVED && i < ELEMENTSOF(places); i++) {
+        uint8_t magic[4];
+        int r = raw_read(image, check, places[i], magic, sizeof(magic), "the end of the disk");
+
+        if (r < 0)
+            return r;
+        array |= le32_get(magic) == md_magic || be32_get(magic) == md_magic;
+    }
+    *ret_array = array;
+    return 0;
+}
+
+/* Of a disk that holds nothing that says where it ends, there is no check. */
+static int raw_check(struct qca_image *image, struct check *check)
+{
+    uint8_t head[PROBE_SIZE];
+    unsigned sector_size;
+    int r;
+
+    switch (image->info.variant) {
+    case QCA_VARIANT_RAW_GPT:
+        r = raw_read(image, check, 0, head, sizeof(head), "the beginning of the disk");
+        if (r < 0)
+            return r;
+        sector_size = gpt_sector_size(image->io, head);
+        return sector_size > 0 ? gpt_check(image, check, sector_size) : 0;
+    case QCA_VARIANT_RAW_MBR:
+        return mbr_check(image, check);
+    case QCA_VARIANT_RAW_ISO9660:
+        return iso_check(image, check);
+    case QCA_VARIANT_RAW_LUKS:
+        return luks_check_raw(image, check);
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+/* ---- what a guest reads ------------------------------------------------------------------- */
 
 static int raw_map_range(struct qca_map *map, size_t layer, struct range range)
 {
@@ -95,5 +180,6 @@ const struct format_map raw_map = {
 const struct format format_raw = {
     .format = QCA_FORMAT_RAW,
     .open = raw_open,
+    .check = raw_check,
     .map = &raw_map,
 };

@@ -509,7 +509,27 @@ enum qca_counter {
     X(PARENT_CHANGED,       "parent-changed",       BEYOND,     true,                              \
       "the parent is not as it was when this layer was made: their identities differ")             \
     X(EXTENT_SIZE,          "extent-size",          BEYOND,     true,                              \
-      "a file that holds a piece of the disk is smaller than the descriptor says")
+      "a file that holds a piece of the disk is smaller than the descriptor says")\
+    X(GPT_BACKUP_OUT_OF_FILE, "gpt-backup-out-of-file", BEYOND, true,                              \
+      "the disk was cut: its GPT says that the backup lies beyond the end of the file")            \
+    X(GPT_INVALID,          "gpt-invalid",          BEYOND,     false,                             \
+      "the guest's GPT, or its backup, is not there or does not have its checksum")                \
+    X(GPT_COPIES_DIFFER,    "gpt-copies-differ",    BEYOND,     false,                             \
+      "the guest's GPT and its backup differ")                                                     \
+    X(PARTITION_OUT_OF_FILE, "partition-out-of-file", BEYOND,   false,                             \
+      "the guest's partition table has a partition that ends beyond the end of the file")          \
+    X(VOLUME_OUT_OF_FILE,   "volume-out-of-file",   BEYOND,     true,                              \
+      "the medium was cut: its ISO 9660 volume ends beyond the end of the file")                   \
+    X(LUKS_DATA_OUT_OF_FILE, "luks-data-out-of-file", BEYOND,   true,                              \
+      "the disk was cut: its LUKS header says that data lie beyond the end of the file")           \
+    X(MEMBER_OUT_OF_FILE,   "member-out-of-file",   BEYOND,     true,                              \
+      "the archive was cut: a file in it ends beyond its end")                                     \
+    X(MEMBER_HEADER_INVALID, "member-header-invalid", BEYOND,   true,                              \
+      "the header of a file in the archive does not have its checksum, or no size")                \
+    X(MEMBER_MISSING,       "member-missing",       BEYOND,     true,                              \
+      "a file that the appliance's descriptor or manifest names is not in the archive")            \
+    X(MEMBER_DIGEST_WRONG,  "member-digest-wrong",  BEYOND,     true,                              \
+      "a file in the archive does not have the digest that the manifest says")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
@@ -582,12 +602,15 @@ bool qca_issue_kind_is_pointer(enum qca_issue_kind kind);
 enum qca_issue_kind qca_issue_kind_from_name(const char *name);     /* _QCA_ISSUE_MAX if unknown */
 const char *qca_table_name(enum qca_table table);
 
+struct qca_digest_options;
+struct qca_file_digest;
+
 struct qca_check_options {
     uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
     size_t max_issues;          /* issues (runs) kept; 0 is 1,000. Counters always count all */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
-    bool deep;                  /* also inflate every compressed cluster, and look for holes of
-                                 * the file */
+    bool deep;                  /* also inflate every compressed cluster, look for holes of the
+                                 * file, and compare digests in an archive */
     bool on_device;             /* the image lies on a block device: what is behind its end is
                                  * not its own */
     uint64_t inflate_limit;     /* bytes that deep inflates at most: what is beyond is not looked
@@ -604,6 +627,11 @@ struct qca_check_options {
     /* may be NULL; at most ~10 per s of work */
     void (*progress)(void *userdata, uint64_t done, uint64_t total);
     void *userdata;
+    /* qca_file_digest(); NULL, or one that returns -EOPNOTSUPP: the digests in an archive's
+     * manifest are not compared. Used by a check that is deep */
+    int (*file_digest)(struct qca_io *io, unsigned algorithms,
+                       const struct qca_digest_options *options, struct qca_error *error,
+                       struct qca_file_digest *ret_digest);
 };
 
 /* The eight figures of `qemu-img check --output=json`, and the issues behind them. */
