@@ -63,6 +63,16 @@ static int layer_status(const struct layer_report *layer, bool compatible)
                                                            : check_worse(status, CHECK_CORRUPT);
 }
 
+/* Of raw disks, and of what QEMU takes for such, qemu-img check says that it has none. */
+static bool layer_is_checked(const struct layer_report *layer, bool compatible)
+{
+    enum qca_format format = layer->info.format;
+
+    return layer->checked &&
+           !(compatible && (format == QCA_FORMAT_RAW || format == QCA_FORMAT_OVA ||
+                            format == QCA_FORMAT_LUKS));
+}
+
 int check_exit_status(const struct check *check, bool compatible)
 {
     const struct layer_report *first = top(check);
@@ -70,9 +80,10 @@ int check_exit_status(const struct check *check, bool compatible)
 
     if (!first)
         return CHECK_FAILED;
-    status = first->checked ? layer_status(first, compatible) : CHECK_UNSUPPORTED;
+    status = layer_is_checked(first, compatible) ? layer_status(first, compatible)
+                                                 : CHECK_UNSUPPORTED;
     for (size_t i = 1; i < check->report->n_layers; i++)
-        if (check->report->layers[i].checked)
+        if (layer_is_checked(&check->report->layers[i], compatible))
             status = check_worse(status, layer_status(&check->report->layers[i], compatible));
     return status;
 }

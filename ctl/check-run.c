@@ -27,6 +27,7 @@ struct checker {
     struct worker *worker;
     unsigned threads;               /* the worker's */
     bool digests;
+    bool libcrypto;                 /* the worker has it */
     const struct check_ask *ask;    /* under way */
     struct check *check;            /* under way */
     bool done;
@@ -231,7 +232,7 @@ static int have_worker(struct checker *checker, int fd)
 {
     const struct worker_options options = {
         .program = checker->program,
-        .no_digests = !checker->digests,
+        .no_digests = !checker->libcrypto,
         .threads = threads_for(checker, fd),
     };
     int r;
@@ -336,8 +337,9 @@ int checker_new(const struct ctl *ctl, bool digests, struct checker **ret_checke
     if (r >= 0) {
         checker->ctl = ctl;
         checker->digests = digests;
+        checker->libcrypto = digests || ctl->deep;      /* an archive's manifest has digests */
         checker->progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-        r = helper_program(digests ? "qcaudit-worker" : "qcaudit-checker", &checker->program);
+        r = helper_program(checker->libcrypto ? "qcaudit-worker" : "qcaudit-checker", &checker->program);
     }
     if (r >= 0)
         r = sd_event_new(&checker->event);
