@@ -4,6 +4,7 @@
 #include "daemon/judge/internal.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,6 +94,16 @@ static bool issue_is_beyond_end(const struct judging *judging, const struct qca_
            issue->host_offset != QCA_NO_OFFSET;
 }
 
+/* What says where a raw disk, a medium or an archive ends, and cannot be where it is by chance. What
+ * a guest's own table says that has no checksum is no proof. */
+static bool issue_is_proven_cut(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue->kind == QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE ||
+           issue->kind == QCA_ISSUE_VOLUME_OUT_OF_FILE ||
+           issue->kind == QCA_ISSUE_LUKS_DATA_OUT_OF_FILE ||
+           issue->kind == QCA_ISSUE_MEMBER_OUT_OF_FILE;
+}
+
 /* What the end of a file that was cut off explains: that is one finding, and not damage besides. */
 static bool issue_is_cut_off(const struct judging *judging, const struct qca_issue *issue)
 {
@@ -148,6 +159,9 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
     case QCA_ISSUE_LOG_INVALID:
     case QCA_ISSUE_TEXT_TRANSFER:
     case QCA_ISSUE_EXTENT_SIZE:
+    case QCA_ISSUE_MEMBER_HEADER_INVALID:
+    case QCA_ISSUE_MEMBER_MISSING:
+    case QCA_ISSUE_MEMBER_DIGEST_WRONG:
         return true;
     default:
         return false;
@@ -446,6 +460,51 @@ static int judge_truncation(struct judging *judging)
                        text_size(size, is), text_size(highest, needs));
 }
 
+static const char *says_where_it_ends(enum qca_issue_kind kind)
+{
+    switch (kind) {
+    case QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE: return "the partition table on it says that it has";
+    case QCA_ISSUE_VOLUME_OUT_OF_FILE: return "the ISO 9660 volume in it has";
+    case QCA_ISSUE_LUKS_DATA_OUT_OF_FILE: return "its LUKS header says that it has at least";
+    default: return "a file in the archive ends at";
+    }
+}
+
+/* A piece of a disk, whose partition table may be that of all of it: VMDK's extents, also by the
+ * name that its tools give to one of several flat ones, and qcow2's data files, in which clusters
+ * lie in any order. */
+static bool is_piece_of_disk(const struct judging *judging)
+{
+    return graph_is_data_file(judging->graph, judging->image) ||
+           fnmatch("*-f[0-9][0-9][0-9].vmdk", judging->image->path, 0) == 0;
+}
+
+/* file-size, needed-size, issues, issues-omitted: of what is not an image of clusters. */
+static int judge_cut(struct judging *judging)
+{
+    const struct qca_issue *first = issue_first(judging, issue_is_proven_cut);
+    uint64_t size = judging->layer->info.file_size, needed;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    bool part = is_abandoned_part(judging);
+    char is[TEXT_SIZE_MAX], needs[TEXT_SIZE_MAX];
+
+    if (!first || is_piece_of_disk(judging))
+        return 0;
+    if (__builtin_add_overflow(first->host_offset, first->host_length, &needed))
+        needed = UINT64_MAX;
+    evidence = evidence_new();
+    evidence_number(&evidence, NUMBER_FILE_SIZE, size);
+    evidence_number(&evidence, NUMBER_NEEDED_SIZE, needed);
+    evidence_issues(&evidence, judging, issue_is_proven_cut);
+    judging->truncated = !judging->thresholds->disabled[FINDING_IMAGE_TRUNCATED];
+    return judging_add(judging, FINDING_IMAGE_TRUNCATED,
+                       part ? SEVERITY_WARNING : SEVERITY_CRITICAL, 1, &evidence,
+                       "%s: the file has %s, %s %s",
+                       part ? "is an upload that was not finished" : "is cut off",
+                       text_size(size, is), says_where_it_ends(first->kind),
+                       text_size(needed, needs));
+}
+
 /* ---- bits, snapshots, bitmaps, reads -------------------------------------------------------- */
 
 /* incompatible-features, and of a dirty image: lazy-refcounts, changed-at */
@@ -602,6 +661,8 @@ static int judge_check(struct judging *judging)
         return r;
     if (!unstable)
         r = judge_truncation(judging);
+    if (r >= 0 && !unstable)
+        r = judge_cut(judging);
     if (r >= 0)
         r = judge_damage(judging, unstable, dirty);
     if (r < 0)

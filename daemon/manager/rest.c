@@ -37,7 +37,11 @@ static bool audit_is_cut(const struct audit *audit)
     return layer->checked &&
            (qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) > 0 ||
             qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0);
+            qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0 ||
+            qca_check_count(check, QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE) > 0 ||
+            qca_check_count(check, QCA_ISSUE_VOLUME_OUT_OF_FILE) > 0 ||
+            qca_check_count(check, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE) > 0 ||
+            qca_check_count(check, QCA_ISSUE_MEMBER_OUT_OF_FILE) > 0);
 }
 
 /* And while it is written in any order. */
