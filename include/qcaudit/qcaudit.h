@@ -509,7 +509,7 @@ enum qca_counter {
     X(PARENT_CHANGED,       "parent-changed",       BEYOND,     true,                              \
       "the parent is not as it was when this layer was made: their identities differ")             \
     X(EXTENT_SIZE,          "extent-size",          BEYOND,     true,                              \
-      "a file that holds a piece of the disk is smaller than the descriptor says")\
+      "a file that holds a piece of the disk is smaller than the descriptor says")                 \
     X(GPT_BACKUP_OUT_OF_FILE, "gpt-backup-out-of-file", BEYOND, true,                              \
       "the disk was cut: its GPT says that the backup lies beyond the end of the file")            \
     X(GPT_INVALID,          "gpt-invalid",          BEYOND,     false,                             \

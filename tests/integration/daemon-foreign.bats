@@ -217,3 +217,51 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     grep -q "^descriptor-unsafe error evil.hdd/DiskDescriptor.xml names an extent that must not be followed: /etc/passwd" found || { cat found; return 1; }
     ! grep -q "sound.hdd" found || { cat found; return 1; }
 }
+
+# NAME MIB [OTHER]: a raw disk with a GPT, its backup at the end, that is made larger, or cut, to OTHER
+gpt() {
+    python3 - "$1" "$2" <<'END'
+import struct, sys, zlib
+sectors, entries = int(sys.argv[2]) * 2048, bytes(16384)
+def header(mine, other, at):
+    fields = lambda crc: struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, crc, 0, mine, other, 34,
+                                     sectors - 34, b"a disk's GUID...", at, 128, 128, zlib.crc32(entries))
+    return fields(zlib.crc32(fields(0)))
+with open(sys.argv[1], "wb") as file:
+    file.truncate(sectors * 512)
+    file.write(bytes(446) + struct.pack("<B3sB3sII", 0, bytes(3), 0xee, bytes(3), 1, sectors - 1) + bytes(48) + b"\x55\xaa")
+    for mine, other, at in (1, sectors - 1, 2), (sectors - 1, 1, sectors - 33):
+        file.seek(mine * 512), file.write(header(mine, other, at))
+END
+    [ $# = 2 ] || truncate -s "$3M" "$1"
+}
+
+@test "a raw disk, a medium and an appliance that were cut; sound and grown ones, and pieces of a disk, are silent" {
+    gpt sound.raw 8
+    gpt grown.raw 8 16
+    gpt cut.raw 8 6
+    gpt damaged.raw 8
+    printf x | dd of=damaged.raw bs=1 seek=580 conv=notrunc status=none
+    # of two flat extents the first holds the table of both; so does a data file in which clusters lie in any order
+    gpt pieces-f001.vmdk 8 4
+    truncate -s 4M pieces-f002.vmdk
+    printf '# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="twoGbMaxExtentFlat"\nRW 8192 FLAT "pieces-f001.vmdk" 0\nRW 8192 FLAT "pieces-f002.vmdk" 0\n' >pieces.vmdk
+    printf '<Envelope><File ovf:href="disk.vmdk"/></Envelope>' >a.ovf
+    head -c 100000 /dev/urandom >disk.vmdk
+    tar --format=ustar -cf sound.ova a.ovf disk.vmdk
+    head -c 50000 sound.ova >cut.ova
+    rm a.ovf disk.vmdk
+    start_daemon
+    scan
+    same "image-truncated critical cut.ova
+image-truncated critical cut.raw" "$(findings | grep -v '^not-auditable' | sort)"
+    ctl findings --json=short --name image-truncated | jq -e \
+        'map(select(.subject | endswith("cut.raw"))) | .[0].evidence | ."file-size" == 6291456 and ."needed-size" == 8388608 and .issues[0].kind == "gpt-backup-out-of-file"'
+    ctl images -a >text
+    for name in sound.raw grown.raw damaged.raw sound.ova; do grep -q "^ok .*/$name " text || { cat text; return 1; }; done
+    # the rest of it comes
+    gpt cut.raw 8
+    cp sound.ova cut.ova
+    scan
+    wait_for 20 eval '[ -z "$(findings | grep -v "^not-auditable" || :)" ]'
+}

@@ -678,6 +678,52 @@ static void snapshot_tables_and_bitmaps(void **state)
     layer_of(image)->info.bitmaps = NULL;
 }
 
+/* What a raw disk, a medium or an archive says of itself. */
+static void what_says_where_it_ends(void **state)
+{
+    static const struct {
+        enum qca_issue_kind kind;
+        const char *summary;
+    } cases[] = {
+        { QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE, "is cut off: the file has 1M, the partition table on "
+                                            "it says that it has 64M" },
+        { QCA_ISSUE_VOLUME_OUT_OF_FILE,
+          "is cut off: the file has 1M, the ISO 9660 volume in it has 64M" },
+        { QCA_ISSUE_LUKS_DATA_OUT_OF_FILE,
+          "is cut off: the file has 1M, its LUKS header says that it has at least 64M" },
+        { QCA_ISSUE_MEMBER_OUT_OF_FILE,
+          "is cut off: the file has 1M, a file in the archive ends at 64M" },
+    };
+    struct qca_issue issue = { .table = QCA_TABLE_HEADER, .snapshot = QCA_ACTIVE,
+                               .guest_offset = QCA_NO_OFFSET, .count = 1,
+                               .host_offset = (UINT64_C(64) << 20) - 512, .host_length = 512 };
+    struct world *world = *state;
+    struct image *image;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char path[32];
+
+        snprintf(path, sizeof(path), "/vm/%zu.img", i);
+        image = add(world, path, NULL);
+        issue.kind = cases[i].kind;
+        add_issue(image, &issue);
+        judge(world, image);
+        assert_only(world, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, cases[i].summary);
+        assert_int_equal(number(world, FINDING_IMAGE_TRUNCATED, "needed-size"), 64 << 20);
+        /* a guest may be writing it just now */
+        with_writer(image);
+        judge(world, image);
+        assert_null(found(world, FINDING_IMAGE_TRUNCATED));
+        assert_false(world->judgement.judged[FINDING_IMAGE_TRUNCATED]);
+    }
+    /* the first of several extents has the partition table of them all */
+    image = add(world, "/vm/disk-f001.vmdk", NULL);
+    issue.kind = QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE;
+    add_issue(image, &issue);
+    judge(world, image);
+    assert_clean(world);
+}
+
 /* What qemu-img check calls clean. */
 static void hidden_damage(void **state)
 {
@@ -707,6 +753,12 @@ static void hidden_damage(void **state)
         { QCA_ISSUE_TRAILER_MISSING, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
         { QCA_ISSUE_LOG_INVALID, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
         { QCA_ISSUE_TEXT_TRANSFER, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_MEMBER_HEADER_INVALID, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_MEMBER_MISSING, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_MEMBER_DIGEST_WRONG, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_GPT_INVALID, -1, 0, NULL },
+        { QCA_ISSUE_GPT_COPIES_DIFFER, -1, 0, NULL },
+        { QCA_ISSUE_PARTITION_OUT_OF_FILE, -1, 0, NULL },
         { QCA_ISSUE_LOG_PENDING, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING,
           "was not closed cleanly: writes to its tables lie in its log alone" },
         { QCA_ISSUE_HEADER_SLACK, -1, 0, NULL },
@@ -1876,6 +1928,7 @@ int main(void)
         TEST(bits_of_the_header),
         TEST(leaks),
         TEST(truncation_and_far_pointers_differ),
+        TEST(what_says_where_it_ends),
         TEST(snapshot_tables_and_bitmaps),
         TEST(hidden_damage),
         TEST(logs_to_be_replayed),
