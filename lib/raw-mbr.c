@@ -92,18 +92,27 @@ static int check_partition(struct qca_image *image, struct check *check, uint64_
                      AT_ENTRIES + number * ENTRY_SIZE, start, size);
 }
 
+static bool is_among(const uint64_t *links, unsigned n, uint64_t link)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (links[i] == link)
+            return true;
+    return false;
+}
+
 /* Each link holds a logical partition, counted from the link, and the next link, counted from the
- * first one. */
+ * first one; in any order, but each once. */
 static int check_logical(struct qca_image *image, struct check *check,
                          const struct partition *extended)
 {
-    uint64_t link = extended->start;
+    uint64_t link = extended->start, links[LINKS_MAX];
     uint8_t sector[RAW_SECTOR];
     int r = 0;
 
-    for (unsigned i = 0; r == 0 && i < LINKS_MAX; i++) {
+    for (unsigned i = 0; r == 0 && i < LINKS_MAX && !is_among(links, i, link); i++) {
         struct partition logical, next;
 
+        links[i] = link;
         if (raw_is_outside(image, link * RAW_SECTOR, RAW_SECTOR))
             return 0;           /* the extended partition ends beyond the end, too */
         r = raw_read(image, check, link * RAW_SECTOR, sector, sizeof(sector),

@@ -94,8 +94,8 @@ static bool issue_is_beyond_end(const struct judging *judging, const struct qca_
            issue->host_offset != QCA_NO_OFFSET;
 }
 
-/* What says where a raw disk, a medium or an archive ends, and cannot be where it is by chance. What
- * a guest's own table says that has no checksum is no proof. */
+/* Where a raw disk, a medium or an archive ends, as it says itself, with a checksum or in a place
+ * where nothing else lies. A table without one, an MBR, is no proof. */
 static bool issue_is_proven_cut(const struct judging *judging, const struct qca_issue *issue)
 {
     return issue->kind == QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE ||

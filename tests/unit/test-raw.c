@@ -267,6 +267,8 @@ static void mbr_chain_is_followed_and_ends(void **state)
     partition_put(file + 300 * 512, 0, 0x83, 10, 90);
     partition_put(file + 300 * 512, 1, 0x05, 200, 500);
     expect("a loop", file, FILE_SIZE, 0, NONE);
+    partition_put(file + 300 * 512, 0, 0x83, 10, 90000);
+    expect("a loop, told once", file, FILE_SIZE, 1, QCA_ISSUE_PARTITION_OUT_OF_FILE);
     free(file);
 }
 
