@@ -69,8 +69,8 @@ static bool layer_is_checked(const struct layer_report *layer, bool compatible)
     enum qca_format format = layer->info.format;
 
     return layer->checked &&
-           !(compatible && (format == QCA_FORMAT_RAW || format == QCA_FORMAT_OVA ||
-                            format == QCA_FORMAT_LUKS));
+           !(compatible && (format == QCA_FORMAT_RAW ||
+                            qca_format_has(format, QCA_TRAIT_OPENS_RAW | QCA_TRAIT_IN_RAW)));
 }
 
 int check_exit_status(const struct check *check, bool compatible)

@@ -339,7 +339,8 @@ int checker_new(const struct ctl *ctl, bool digests, struct checker **ret_checke
         checker->digests = digests;
         checker->libcrypto = digests || ctl->deep;      /* an archive's manifest has digests */
         checker->progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-        r = helper_program(checker->libcrypto ? "qcaudit-worker" : "qcaudit-checker", &checker->program);
+        r = helper_program(checker->libcrypto ? "qcaudit-worker" : "qcaudit-checker",
+                           &checker->program);
     }
     if (r >= 0)
         r = sd_event_new(&checker->event);

@@ -31,8 +31,9 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size);
  * where the source cannot tell. offset is below the size. */
 bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end);
 
-/* size bytes from offset on, of whole, which must outlive it, as a file: what is read of it does not
- * count as read from whole, and it has no holes. -EINVAL when they are not all there; -ENOMEM. */
+/* size bytes of whole, which must outlive it, from offset on, as a file: what is read of it does
+ * not count as read from whole, and it has no holes. -EINVAL when they are not all there;
+ * -ENOMEM. */
 int io_new_part(const struct qca_io *whole, uint64_t offset, uint64_t size, struct qca_io **ret_io);
 
 /* Bytes that the source's file system keeps for it: less than its size where it has holes, or where
