@@ -455,7 +455,7 @@ static int compare_copies(struct copies *copies)
     return r;
 }
 
-/* The check of the grains tells of a directory that cannot be read. */
+/* That a directory lies outside of the file was told with the regions. */
 static int check_copies(struct qca_image *image, struct check *check,
                         struct block_metadata *places, size_t *n_places)
 {
@@ -477,6 +477,8 @@ static int check_copies(struct qca_image *image, struct check *check,
                                   &copies->second);
     if (r >= 0)
         r = compare_copies(copies);
+    else if (error.kind == QCA_ERROR_MEMORY || error.kind == QCA_ERROR_IO)
+        r = check_unfinished(check, r, &error);
     else if (error.kind != QCA_ERROR_NONE)
         r = 0;
     *n_places = copies->n_places;

@@ -4,59 +4,17 @@
  *
  * libFuzzer's mutations of bytes do the rest; they alone would hardly ever hit a table. Layout:
  * QEMU's docs/interop/qcow2.txt. */
+#include "mutate.h"
+
 #include <string.h>
-
-#include "fuzz-image.h"
-#include "lib/bytes.h"
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 #define SNAPSHOT_FIXED 40
 #define MAGIC 0x514649fb
+#define LEAST 112
 #define KNOWN_FEATURES UINT64_C(0x1f)
 #define EXTENDED_L2 UINT64_C(0x10)
 #define BITMAPS_EXTENSION 0x23852875
-
-struct field {
-    uint64_t offset;            /* in the input, bytes */
-    unsigned size;              /* bytes, at most 8 */
-};
-
-struct mutation {
-    uint8_t *data;
-    size_t size;
-    uint64_t random;
-    unsigned cluster_bits;
-};
-
-static uint64_t pick(struct mutation *m, uint64_t below)
-{
-    m->random = m->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (m->random >> 24) % below;
-}
-
-static bool inside(const struct mutation *m, struct field field)
-{
-    return field.offset < m->size && field.size <= m->size - field.offset;
-}
-
-/* The field's number, 0 when it lies outside. */
-static uint64_t get(const struct mutation *m, uint64_t offset, unsigned size)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; inside(m, (struct field){ offset, size }) && i < size; i++)
-        value = value << 8 | m->data[offset + i];
-    return value;
-}
-
-static void put(struct mutation *m, struct field field, uint64_t value)
-{
-    for (unsigned i = field.size; i-- > 0; value >>= 8)
-        m->data[field.offset + i] = (uint8_t)value;
-}
 
 static struct field field_of_header(struct mutation *m)
 {
@@ -199,7 +157,7 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
 }
 
 /* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of
- * inputs: clusters larger than extended L2 entries need, tables of many entries beyond the file; */
+ * inputs: clusters larger than extended L2 entries need, tables of many entries beyond the file. */
 static void restrain(struct mutation *m)
 {
     static const struct { uint8_t offset; uint32_t most; } counts[] = {
@@ -213,33 +171,6 @@ static void restrain(struct mutation *m)
             put(m, (struct field){ counts[i].offset, 4 }, 1 + pick(m, counts[i].most));
     if (bits > 14 && bits <= 21 && pick(m, 256) != 0)
         put(m, (struct field){ 20, 4 }, get(m, 72, 8) & EXTENDED_L2 ? 14 : 9 + pick(m, 6));
-}
-
-/* and the sparse file, digests, passes. */
-static void choose_mode(struct mutation *m)
-{
-    static const struct { uint8_t mode; uint16_t one_in; } modes[] = {
-        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 128 }, { FUZZ_MODE_SPARSE, 1024 },
-        { FUZZ_MODE_DIGEST, 256 }, { FUZZ_MODE_AGAIN, 8 },
-    };
-
-    /* The byte is padding there, and may be anything elsewhere. */
-    if (get(m, 4, 4) != 3 || get(m, 100, 4) <= FUZZ_MODE_PLACE)
-        return;
-    m->data[FUZZ_MODE_PLACE] = 0;
-    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
-        m->data[FUZZ_MODE_PLACE] |= pick(m, modes[i].one_in) == 0 ? modes[i].mode : 0;
-    /* Little memory is little only for a large file. */
-    if ((m->data[FUZZ_MODE_PLACE] & FUZZ_MODE_SPARSE) && pick(m, 4) != 0)
-        m->data[FUZZ_MODE_PLACE] |= FUZZ_MODE_TIGHT;
-}
-
-static void clamp(struct mutation *m, uint64_t offset, unsigned size, uint64_t low, uint64_t high)
-{
-    uint64_t value = get(m, offset, size);
-
-    if (value < low || value > high)
-        put(m, (struct field){ offset, size }, value < low ? low : high);
 }
 
 /* A header that is refused hides all that lies behind it: most are made such that it is not. */
@@ -273,29 +204,37 @@ static void mend_header(struct mutation *m)
     clamp(m, 24, 8, 0, get(m, 36, 4) << (m->cluster_bits + l2_bits));
 }
 
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+bool qcow2_is(const struct mutation *m)
 {
-    struct mutation m = { .data = data, .size = size, .random = seed };
+    static const uint8_t magic[] = { 'Q', 'F', 'I', 0xfb };
 
-    /* of another format: seldom made qcow2, or there would be nothing of its own to find */
-    if (size >= 112 && get(&m, 0, 4) != MAGIC && pick(&m, 16) != 0)
-        return LLVMFuzzerMutate(data, size, max_size);
-    if (size < 112 || pick(&m, 4) == 0) {
-        m.size = LLVMFuzzerMutate(data, size, max_size);
-    } else {
-        m.cluster_bits = (unsigned)min_u64(max_u64(get(&m, 20, 4), 9), 21);
-        for (uint64_t i = pick(&m, 3) + 1; i > 0; i--) {
-            struct field field = field_of_any(&m);
+    return m->size >= sizeof(magic) && memcmp(m->data, magic, sizeof(magic)) == 0;
+}
 
-            if (inside(&m, field))
-                put(&m, field, value_for(&m, get(&m, field.offset, field.size), field.size));
-        }
+bool qcow2_mutate(struct mutation *m)
+{
+    m->big_endian = true;
+    if (m->size < LEAST)
+        return false;
+    m->cluster_bits = (unsigned)min_u64(max_u64(get(m, 20, 4), 9), 21);
+    for (uint64_t i = pick(m, 3) + 1; i > 0; i--) {
+        struct field field = field_of_any(m);
+
+        if (inside(m, field))
+            put(m, field, value_for(m, get(m, field.offset, field.size), field.size));
     }
-    if (m.size > FUZZ_MODE_PLACE) {
-        restrain(&m);
-        if (pick(&m, 8) != 0)
-            mend_header(&m);
-        choose_mode(&m);
-    }
-    return m.size;
+    return true;
+}
+
+void qcow2_mend(struct mutation *m)
+{
+    m->big_endian = true;
+    if (m->size <= FUZZ_MODE_PLACE)
+        return;
+    restrain(m);
+    if (pick(m, 8) != 0)
+        mend_header(m);
+    /* The byte is padding there, and may be anything elsewhere. */
+    if (get(m, 4, 4) == 3 && get(m, 100, 4) > FUZZ_MODE_PLACE)
+        mutation_choose_mode(m);
 }
