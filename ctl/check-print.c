@@ -522,7 +522,7 @@ static void print_verdict(const struct output *output, const struct qca_check_re
                      " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
                      output_colour(output, COLOUR_YELLOW), result->leaks,
                      result->leaks == 1 ? " was" : "s were", output_colour(output, COLOUR_OFF));
-    if (result->leaks > 1)
+    if (result->leaks > 1 && result->leak_runs > 0)     /* runs are counted by refcounts alone */
         (void)printf("They lie in %" PRIu64 " run%s, most of them together at 0x%" PRIx64
                      " to 0x%" PRIx64 ": %" PRIu64 ".\n",
                      result->leak_runs, result->leak_runs == 1 ? "" : "s", result->burst_offset,

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"
+#include "parallels-extension.h"
 #include "parallels.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
     AT_SECTORS = 36,
     AT_IN_USE = 44,
     AT_DATA = 48,               /* sectors; 0: behind the table */
+    AT_EXTENSION = 56,          /* sectors; 0: there is none */
     HEADER_SIZE = 64,
     ENTRY = 4,
     BAT_ENTRIES = 16384,        /* of a part of the table, read at a time */
@@ -29,11 +31,14 @@ static const char magic_old[MAGIC_SIZE + 1] = "WithoutFreeSpace",
                   magic_new[MAGIC_SIZE + 1] = "WithouFreSpacExt";
 
 #define IN_USE UINT32_C(0x746f6e59)
+#define CLOSED UINT32_C(0x312e3276)
 
 struct parallels {
     struct block_layout layout;
     uint32_t multiplier;        /* sectors of an entry's unit */
     bool in_use;
+    uint64_t extension_sectors; /* the field */
+    struct parallels_extension extension;
     struct foreign_field bad;   /* why there is no layout */
 };
 
@@ -74,6 +79,17 @@ static void take_layout(struct qca_image *image, const uint8_t *header, bool old
              data = (uint64_t)le32_get(header + AT_DATA) * SECTOR;
 
     parallels->in_use = le32_get(header + AT_IN_USE) == IN_USE;
+    parallels->extension_sectors = le64_get(header + AT_EXTENSION);
+    parallels->extension = (struct parallels_extension) {
+        .field = AT_EXTENSION,
+        .cluster = cluster,
+        .state = parallels->in_use                           ? PARALLELS_IN_USE
+                 : le32_get(header + AT_IN_USE) == CLOSED ? PARALLELS_CLOSED
+                                                             : PARALLELS_STALE,
+    };
+    if (__builtin_mul_overflow(parallels->extension_sectors, SECTOR,
+                               &parallels->extension.offset))
+        parallels->extension.offset = UINT64_MAX;
     parallels->multiplier = old ? 1 : le32_get(header + AT_TRACKS);
     /* the old ones often leave the place of the data open, or say another */
     if (data < bat_end)
@@ -152,20 +168,44 @@ static void parallels_close(struct qca_image *image)
     free(image->own);
 }
 
+/* Clusters of features that are not known cannot be told from clusters that nothing uses. */
+static int check_blocks(struct qca_image *image, struct check *check,
+                        const struct parallels_places *places)
+{
+    struct parallels *parallels = image->own;
+    enum qca_issue_kind leak = parallels->layout.issues.leak;
+    int r;
+
+    if (places->unknown)
+        parallels->layout.issues.leak = _QCA_ISSUE_MAX;
+    r = block_check(image, check, places->places, places->n);
+    parallels->layout.issues.leak = leak;
+    return r;
+}
+
 /* QEMU counts an image that is marked in use as damage: it is not while somebody has it open. */
 static int parallels_check(struct qca_image *image, struct check *check)
 {
     const struct parallels *parallels = image->own;
-    const struct block_metadata header = { 0, HEADER_SIZE, QCA_TABLE_HEADER };
+    struct parallels_places places = { .n = 1, .most = 1 };
     int r = 0;
 
     if (!parallels)             /* a descriptor */
         return -EOPNOTSUPP;
     if (parallels->bad.name)
         return foreign_issue_field(check, &parallels->bad);
+    places.places = malloc(sizeof(*places.places));
+    if (!places.places)
+        return -ENOMEM;
+    places.places[0] = (struct block_metadata){ 0, HEADER_SIZE, QCA_TABLE_HEADER };
     if (parallels->in_use)
         r = check_issue_at(check, QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER, AT_IN_USE, 4);
-    return r < 0 ? r : block_check(image, check, &header, 1);
+    if (r >= 0 && parallels->extension_sectors > 0)
+        r = parallels_extension_check(image, check, &parallels->extension, &places);
+    if (r >= 0)
+        r = check_blocks(image, check, &places);
+    free(places.places);
+    return r;
 }
 
 const struct format format_parallels = {

@@ -332,3 +332,35 @@ END
     run -1 qcauditctl check --json=short DiskDescriptor.xml
     [[ $output = *"the descriptor ends before its end"* ]] || { echo "$output"; return 1; }
 }
+
+@test "the format extension of a Parallels image: its clusters are not leaked; damage is told, that of an open image is not" {
+    local damage said
+    while read -r damage said; do
+        rm -f p.hds
+        qemu-img create -q -f parallels p.hds 64M
+        qemu-io -f parallels -c "write -q -P 1 0 3M" p.hds
+        "$top_srcdir/tests/images/extend-parallels" p.hds "$damage"
+        qcauditctl check --deep --json p.hds | jq -r '[.issues[].kind] | join(" ")' >got || :
+        [ "$(cat got)" = "$said" ] || { echo "$damage: $(cat got)"; return 1; }
+    done <<'END'
+sound
+feature
+magic field-invalid
+sum checksum-wrong
+size field-invalid
+granularity field-invalid
+entries field-invalid
+outside table-out-of-file
+cut table-out-of-file
+on-data data-on-metadata block-leaked
+in-use dirty-bit
+stale extension-stale block-leaked
+END
+    # what QEMU says of the first, and of those in which it looks at what is damaged
+    for damage in sound magic sum size entries; do
+        rm -f p.hds
+        qemu-img create -q -f parallels p.hds 64M
+        "$top_srcdir/tests/images/extend-parallels" p.hds "$damage"
+        if [ "$damage" = sound ]; then qemu-img info p.hds >/dev/null; else run ! qemu-img info p.hds; fi
+    done
+}

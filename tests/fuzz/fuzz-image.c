@@ -17,6 +17,8 @@
 
 #define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of
                                                          * it is bounded by its size */
+#define MEMORY_LIMIT_SPARSE (UINT64_C(64) << 20)        /* an entry for each sector of a file of
+                                                         * SPARSE_SIZE does not fit */
 #define MEMORY_LIMIT_TIGHT (UINT64_C(4) << 20)            /* and less and less, until it is too
                                                            * little */
 #define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
@@ -74,6 +76,11 @@ static int input_io(const struct input *input, bool sparse, int *fd, struct qca_
         ftruncate(*fd, SPARSE_SIZE) < 0)
         return -errno;
     return qca_io_new_fd(*fd, ret_io);
+}
+
+static uint64_t memory_limit(unsigned mode)
+{
+    return mode & FUZZ_MODE_SPARSE ? MEMORY_LIMIT_SPARSE : MEMORY_LIMIT;
 }
 
 static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit,
@@ -162,10 +169,10 @@ static bool check_all(struct qca_image *image, unsigned mode)
 {
     _cleanup_(qca_check_result_done) struct qca_check_result plain = { 0 }, again = { 0 };
 
-    if (check(image, 0, MEMORY_LIMIT, &plain) < 0)
+    if (check(image, 0, memory_limit(mode), &plain) < 0)
         return false;
     if ((mode & (FUZZ_MODE_SCALAR | FUZZ_MODE_AGAIN)) &&
-        check(image, mode, MEMORY_LIMIT, &again) == 0 &&
+        check(image, mode, memory_limit(mode), &again) == 0 &&
         (plain.finished != again.finished || !same(&plain, &again) || !same_issues(&plain, &again)))
         abort();
     if (mode & FUZZ_MODE_TIGHT)
@@ -260,7 +267,7 @@ static void digest_content(struct qca_map *map)
 
 static void map_chain(struct qca_chain *chain, const char *snapshot, unsigned mode, bool sound)
 {
-    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT,
+    const struct qca_map_options options = { .memory_limit = memory_limit(mode),
                                              .snapshot = snapshot,
                                              .stored = true };
     size_t depth = qca_chain_depth(chain);
@@ -308,7 +315,7 @@ static void walk_chain(struct qca_image *image, const struct qca_chain_options *
 static void follow_chain(struct qca_image *image, struct input *input, unsigned mode, bool sound)
 {
     const struct qca_chain_options options = { .max_depth = MAX_DEPTH,
-                                               .memory_limit = MEMORY_LIMIT,
+                                               .memory_limit = memory_limit(mode),
                                                .id = { .a = 1 } };
     const struct qca_image_info *info = qca_image_info(image);
     _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
@@ -326,10 +333,10 @@ static void follow_chain(struct qca_image *image, struct input *input, unsigned 
 
 static void examine(const uint8_t *data, size_t size)
 {
-    const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
     unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES
                         ? data[FUZZ_MODE_PLACE]
                         : 0;
+    const struct qca_open_options options = { .memory_limit = memory_limit(mode) };
     struct input input = { .data = data, .size = size };
     struct qca_error error;
     struct qca_file_digest file;
