@@ -6,7 +6,7 @@
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 
-/* What costs a hundred times as much as all the rest stays rare: the sparse file, digests, passes. */
+/* The sparse file, digests and passes cost a hundred times as much as the rest, and stay rare. */
 void mutation_choose_mode(struct mutation *m)
 {
     static const struct { uint8_t mode; uint16_t one_in; } modes[] = {
