@@ -10,9 +10,10 @@
 #include "error.h"
 #include "inflate.h"
 #include "io.h"
+#include "table-window.h"
 
-#define CHUNK_BYTES (UINT64_C(64) << 10)        /* of a table, read at a time */
 #define RUN_MAX 4096            /* blocks */
+#define BATCH 16                /* entries that are compared at once */
 #define INFLATED_TIMES 16       /* as of qcow2: as much of the file no honest image has */
 #define INFLATED_MIN (UINT64_C(1) << 40)
 
@@ -48,8 +49,7 @@ struct block_check {
     uint64_t next;              /* where the last block ended; 0: there was none before */
     struct run run;             /* that was not looked at yet */
     uint64_t n_whole;           /* blocks that the disk's end does not cut */
-    uint8_t *chunk;             /* CHUNK_BYTES of tables, of which are read: */
-    uint64_t chunk_start, chunk_end;    /* host offsets */
+    struct table_window window;
 };
 
 static uint64_t table_bytes(const struct block_layout *layout)
@@ -458,49 +458,64 @@ static bool says_nothing(const struct block_check *ctx, uint64_t table, uint64_t
            ctx->layout->entry(ctx->image, table * ctx->layout->entries, zeros).kind == BLOCK_PARENT;
 }
 
-/* To the end of the tables that lie behind this one, one after the other: small ones are read
- * together. */
-static uint64_t tables_end(const struct block_check *ctx, uint64_t table)
+/* Up to the host offset that can be read together with this table. */
+static uint64_t tables_end(const struct block_check *ctx, uint64_t table, uint64_t bytes)
 {
-    uint64_t bytes = table_bytes(ctx->layout), start = table_offset(ctx, table), end = start;
+    uint64_t end = ctx->tables ? table_window_end(ctx->tables + table, ctx->n_tables - table,
+                                                  table_bytes(ctx->layout))
+                               : table_offset(ctx, table) + bytes;
 
-    do
-        end += bytes;
-    while (++table < ctx->n_tables && end - start + bytes <= CHUNK_BYTES &&
-           table_offset(ctx, table) == end);
     return min_u64(end, ctx->file_size);
 }
 
-/* Bytes of a table, at most CHUNK_BYTES, at this offset. A piece that is read with others and
- * fails is read by itself. */
-static int read_entries(struct block_check *ctx, uint64_t table, uint64_t at, uint64_t size,
-                        const uint8_t **ret_entries)
+/* Entries that follow the first of these n, which is that of the last block of the run, and go on
+ * with it: as many as are looked at. */
+static uint32_t run_on(struct block_check *ctx, const uint8_t *entries, uint32_t n)
 {
-    uint64_t end = max_u64(at + size, at == table_offset(ctx, table) ? tables_end(ctx, table) : 0);
+    uint32_t step = ctx->layout->step, first = le32_get(entries), i = 1;
+    uint64_t most = min_u64(n, (UINT32_MAX - first) / step + 1);
+
+    if (ctx->run.n == 0 || ctx->run.number + ctx->run.n >= ctx->n_whole)
+        return 0;
+    most = min_u64(most, ctx->n_whole - (ctx->run.number + ctx->run.n) + 1);
+    most = min_u64(most, RUN_MAX - ctx->run.n + 1);
+    while (i + BATCH <= most) { /* no branch for each: it is done with vectors */
+        uint32_t differ = 0;
+
+        for (uint32_t k = 0; k < BATCH; k++)
+            differ |= le32_get(entries + (size_t)(i + k) * 4) ^ (first + (i + k) * step);
+        if (differ)
+            break;
+        i += BATCH;
+    }
+    while (i < most && le32_get(entries + (size_t)i * 4) == first + i * step)
+        i++;
+    ctx->run.n += --i;
+    ctx->next += i * (ctx->layout->lead + ctx->layout->block_size);
+    ctx->check->result->allocated_clusters += i;
+    return i;
+}
+
+/* n entries, the first of this block. */
+static int check_entries(struct block_check *ctx, uint64_t number, const uint8_t *entries,
+                         uint32_t n)
+{
+    unsigned size = ctx->layout->entry_size;
     int r = 0;
 
-    if (at < ctx->chunk_start || at + size > ctx->chunk_end) {
-        end = min_u64(end, at + CHUNK_BYTES);
-        ctx->chunk_start = ctx->chunk_end = 0;
-        r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)(end - at));
-        if (r < 0 && end > at + size) {
-            end = at + size;
-            r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)size);
-        }
-        if (r < 0)
-            return r;
-        ctx->chunk_start = at;
-        ctx->chunk_end = end;
+    for (uint32_t i = 0; i < n && r >= 0; i++) {
+        r = check_entry(ctx, number + i, entries + (size_t)i * size);
+        if (ctx->layout->step > 0 && r >= 0 && ctx->run.number + ctx->run.n == number + i + 1)
+            i += run_on(ctx, entries + (size_t)i * size, n - i);
     }
-    *ret_entries = ctx->chunk + (at - ctx->chunk_start);
-    return 0;
+    return r;
 }
 
 static int check_table(struct block_check *ctx, uint64_t table)
 {
     const struct block_layout *layout = ctx->layout;
     uint64_t offset = table_offset(ctx, table), number = table * layout->entries;
-    uint32_t n = table_entries(layout, table), per_chunk = CHUNK_BYTES / layout->entry_size;
+    uint32_t n = table_entries(layout, table), per_chunk = TABLE_WINDOW_BYTES / layout->entry_size;
     uint64_t bytes = (uint64_t)n * layout->entry_size;
     int r = check_advance(ctx->check, bytes);
 
@@ -515,11 +530,12 @@ static int check_table(struct block_check *ctx, uint64_t table)
         uint64_t at = offset + (uint64_t)i * layout->entry_size;
         const uint8_t *entries;
 
-        r = read_entries(ctx, table, at, (uint64_t)now * layout->entry_size, &entries);
+        r = table_window_read(&ctx->window, ctx->image->io, at, (uint64_t)now * layout->entry_size,
+                              i == 0 ? tables_end(ctx, table, bytes)
+                                     : at + (uint64_t)now * layout->entry_size, &entries);
         if (r < 0)
             return tell_read(ctx, r, QCA_TABLE_BLOCK_MAP, at);
-        for (uint32_t k = 0; k < now && r >= 0; k++)
-            r = check_entry(ctx, number + i + k, entries + (size_t)k * layout->entry_size);
+        r = check_entries(ctx, number + i, entries, now);
         if (r >= 0)
             r = check_advance(ctx->check, 0);
     }
@@ -528,10 +544,8 @@ static int check_table(struct block_check *ctx, uint64_t table)
 
 static int check_tables(struct block_check *ctx)
 {
-    int r;
+    int r = 0;
 
-    ctx->chunk = malloc(CHUNK_BYTES);
-    r = ctx->chunk ? 0 : -ENOMEM;
     for (uint64_t i = 0; i < ctx->n_tables && r >= 0; i++)
         r = check_table(ctx, i);
     return r < 0 ? r : end_run(ctx);
@@ -581,7 +595,7 @@ static void done(struct block_check *ctx)
     free(ctx->tables);
     free(ctx->places);
     free(ctx->packed);
-    free(ctx->chunk);
+    table_window_done(&ctx->window);
     inflater_free(ctx->inflater);
     claims_done(&ctx->claims);
 }

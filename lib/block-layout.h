@@ -63,6 +63,9 @@ struct block_layout {
                      uint64_t **ret_tables);
     /* What the entry at this address says of this block (a number, below n_blocks). */
     struct block (*entry)(const struct qca_image *image, uint64_t number, const uint8_t *entry);
+    /* Where an entry of 4 bytes is a little-endian number, and one that is larger by this than that
+     * of a block of data (BLOCK_DATA) is the block's that follows it in the file; 0: not said. */
+    uint32_t step;
     /* Compressed blocks whose length lies beside the data: reads it, and moves offset behind what
      * it read. -errno of the read; -EBADMSG with reason when what is there is no such length. NULL:
      * entries tell all. */

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "foreign.h"
 #include "inflate.h"
+#include "table-window.h"
 #include "vmdk.h"
 
 enum {
@@ -206,8 +207,10 @@ static void take_layout(struct qca_image *image, const uint8_t *header, uint64_t
     layout->zlib_header = extent->flags & FLAG_COMPRESSED;
     if (layout->zlib_header)
         layout->read_length = extent->flags & FLAG_MARKERS ? read_marker : without_marker;
-    else
+    else {
         layout->data_start = le64_get(header + AT_OVERHEAD) * VMDK_SECTOR;
+        layout->step = layout->block_size / VMDK_SECTOR;
+    }
     layout->parent_unknown = image->info.variant == QCA_VARIANT_VMDK_EXTENT ||
                              image->info.variant == QCA_VARIANT_DIFFERENCING;
     layout->issues = (struct block_issues) {
@@ -363,7 +366,7 @@ struct copies {
     struct block_metadata *places;
     size_t n_places;
     uint64_t compared;          /* bytes: of tables that lie apart, the file has no more */
-    uint8_t one[ENTRIES * ENTRY], other[ENTRIES * ENTRY];
+    struct table_window of_first, of_second;
 };
 
 static struct qca_issue copy_issue(const struct copies *copies, enum qca_issue_kind kind,
@@ -381,21 +384,37 @@ static struct qca_issue copy_issue(const struct copies *copies, enum qca_issue_k
     return issue;
 }
 
+static int read_table(struct copies *copies, struct table_window *window, const uint64_t *places,
+                      uint64_t table, size_t bytes, const uint8_t **ret_entries)
+{
+    const struct block_layout *layout = &((struct vmdk_extent *)copies->image->own)->layout;
+    uint64_t end = places[table] + bytes;
+
+    if (!table_window_has(window, places[table], bytes))
+        end = table_window_end(places + table, block_layout_tables(layout) - table,
+                               (uint64_t)layout->entries * ENTRY);
+    return table_window_read(window, copies->image->io, places[table], bytes,
+                             min_u64(end, copies->image->info.file_size), ret_entries);
+}
+
 static int compare_entries(struct copies *copies, uint64_t table, size_t bytes)
 {
+    const uint8_t *one, *other;
     struct qca_issue issue;
     size_t i = 0;
-    int r = qca_io_read(copies->image->io, copies->first[table], copies->one, bytes);
+    int r = read_table(copies, &copies->of_first, copies->first, table, bytes, &one);
 
     if (r >= 0)
-        r = qca_io_read(copies->image->io, copies->second[table], copies->other, bytes);
+        r = read_table(copies, &copies->of_second, copies->second, table, bytes, &other);
+    if (r == -ENOMEM)
+        return r;
     if (r < 0) {
         issue = copy_issue(copies, QCA_ISSUE_READ_FAILED, table);
         return check_issue(copies->check, &issue);
     }
-    if (memcmp(copies->one, copies->other, bytes) == 0)
+    if (memcmp(one, other, bytes) == 0)
         return 0;
-    while (copies->one[i] == copies->other[i])
+    while (one[i] == other[i])
         i++;
     issue = check_issue_new(QCA_ISSUE_COPY_DIFFERS, QCA_TABLE_BLOCK_MAP);
     issue.table_offset = copies->second[table];
@@ -482,6 +501,8 @@ static int check_copies(struct qca_image *image, struct check *check,
     else if (error.kind != QCA_ERROR_NONE)
         r = 0;
     *n_places = copies->n_places;
+    table_window_done(&copies->of_first);
+    table_window_done(&copies->of_second);
     free(copies->first);
     free(copies->second);
     return r;
