@@ -3,9 +3,9 @@
 """bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside the tools a user would run.
 
 Works: checks: prealloc1t prealloc8t permuted data4g chain tiny; digests: digest4g digest-frag digest-zlib digest-zstd
-digest-empty1t digest-cold; formats of others: vmdk-check stream-digest container-digest (VHDX, VHD and VDI beside the
-same disk in qcow2); what a daemon reads: scrub; passes over what did not change: unchanged100k. Without a name, all of
-them; tiny-cold when it is named.
+digest-empty1t digest-cold; formats of others: vmdk-check esxi-chain (beside as many layers in qcow2) stream-digest
+container-digest (VHDX, VHD and VDI beside the same disk in qcow2); what a daemon reads: scrub; passes over what did
+not change: unchanged100k. Without a name, all of them; tiny-cold when it is named.
 
 Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
 takes the median of N runs (5). The ratio is the other's time over ours. Cold: every file is dropped from the page cache
@@ -400,6 +400,21 @@ def work_vmdk_check(bench):
                       theirs(bench, path))
 
 
+def work_esxi_chain(bench):
+    """The other is a chain of qcow2 of as many layers."""
+    layers = 100 if bench.quick else 1848
+    images = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "images")
+
+    def layered(name, maker):
+        def make(directory):
+            os.mkdir(directory)
+            subprocess.run([os.path.join(images, maker), str(layers), directory], check=True)
+        return made(bench.path(name), make)
+    leaf = os.path.join(layered(f"esxi-chain-{layers}", "make-esxi-chain"), f"vm-{layers - 1:06d}.vmdk")
+    other = os.path.join(layered(f"qcow2-chain-{layers}", "make-chain"), "00000.qcow2")
+    bench.compare(f"chain of {layers:,} ESXi deltas beside qcow2", ours(bench, leaf, "--chain"), ours(bench, other, "--chain"))
+
+
 def work_stream_digest(bench):
     digest_rows(bench, "digest, stream-optimized VMDK", stream(bench))
 
@@ -547,7 +562,8 @@ WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted
          "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny, "tiny-cold": work_tiny_cold,
          "digest4g": work_digest4g, "digest-frag": work_digest_frag, "digest-zlib": work_digest_zlib,
          "digest-zstd": work_digest_zstd, "digest-empty1t": work_digest_empty1t, "digest-cold": work_digest_cold,
-         "vmdk-check": work_vmdk_check, "stream-digest": work_stream_digest, "container-digest": work_container_digest,
+         "vmdk-check": work_vmdk_check, "esxi-chain": work_esxi_chain,
+         "stream-digest": work_stream_digest, "container-digest": work_container_digest,
          "scrub": work_scrub, "unchanged100k": work_unchanged100k}
 ON_DEMAND = {"tiny-cold"}
 
