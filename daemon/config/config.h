@@ -6,4 +6,4 @@
 #include "daemon/config/keys.h"
 #include "daemon/config/origin.h"
 #include "daemon/config/settings.h"
-#include "daemon/config/trust.h"
+#include "helpers/trust.h"

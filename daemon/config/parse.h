@@ -3,8 +3,8 @@
 #pragma once
 
 #include "daemon/config/keys.h"
-#include "daemon/config/tree.h"
 #include "daemon/core/policy.h"
+#include "helpers/config-tree.h"
 
 #define CONFIG_DATASTORES_MAX 256
 #define CONFIG_CLASSES_MAX 256
@@ -56,9 +56,6 @@ int config_note_origin(struct config_builder *builder, const struct config_key *
 /* Notes a mistake as "section.name: text". */
 void config_mistake_at(struct config_builder *builder, const struct config_node *node,
                        const char *section, const char *name, const char *text);
-/* The text of a node as it may stand in a message: escaped, and not longer than a line. NULL
- * without memory. */
-char *config_node_quote(const struct config_node *node);
 /* 1: yes, on, true; 0: no, off, false; else -EINVAL. */
 int config_parse_bool(const char *text);
 /* Writes a key's value to its field in target. */

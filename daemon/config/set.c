@@ -16,17 +16,6 @@ void config_mistake_at(struct config_builder *builder, const struct config_node 
                  *section && *name ? "." : "", name, text);
 }
 
-char *config_node_quote(const struct config_node *node)
-{
-    _cleanup_free_ char *escaped = text_escape_string(node->text);
-    char *quoted;
-
-    if (!escaped ||
-        asprintf(&quoted, "\"%.60s%s\"", escaped, strlen(escaped) > 60 ? "..." : "") < 0)
-        return NULL;
-    return quoted;
-}
-
 int config_parse_bool(const char *text)
 {
     static const char *const words[2][3] = { { "no", "off", "false" }, { "yes", "on", "true" } };

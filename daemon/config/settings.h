@@ -7,6 +7,7 @@
 
 #include "daemon/core/findings.h"
 #include "daemon/core/policy.h"
+#include "helpers/config-files.h"
 
 struct config_origin;
 
@@ -73,11 +74,6 @@ struct config {
     struct config_origin *origins;      /* of each value in them, in the order of reading */
     size_t n_origins;
 };
-
-/* Told of every mistake, not only the first, in the order of files and places. line and column
- * count from 1; 0: the whole file. All texts are safe to print. */
-typedef void (*config_error_fn)(void *userdata, const char *file, unsigned line, unsigned column,
-                                const char *message);
 
 /* Reads path, then the *.yaml of the directory conf.d beside it in order of name (bytes; hidden
  * files are left out): later files win key by key, lists are appended. A missing main file is a

@@ -32,6 +32,10 @@ includes() {
     includes helpers/*.[ch] | awk '$2 !~ /^(lib|helpers|qcaudit)\// && $2 != "build-config.h" {print; bad = 1} END {exit bad}'
 }
 
+@test "the names of what images are include helpers and library, never the daemon or the command" {
+    includes provenance/*.[ch] | awk '$2 !~ /^(lib|helpers|provenance|qcaudit)\// && $2 != "build-config.h" {print; bad = 1} END {exit bad}'
+}
+
 @test "daemon and command never include each other" {
     includes daemon/*.[ch] daemon/*/*.[ch] | awk '$2 ~ /^ctl\// {print; bad = 1} END {exit bad}'
     includes ctl/*.[ch] | awk '$2 ~ /^daemon\// {print; bad = 1} END {exit bad}'
@@ -100,7 +104,7 @@ tags() {
     local others
     mapfile -t others < <(grep -LE '^const struct format format_' lib/*.c)
     [ "${#others[@]}" -gt 30 ]
-    grep -noE '(^|[^_[:alnum:]])QCA_FORMAT_[A-Z0-9]+' lib/*.h helpers/*.[ch] ctl/*.[ch] daemon/*.[ch] daemon/*/*.[ch] "${others[@]}" |
+    grep -noE '(^|[^_[:alnum:]])QCA_FORMAT_[A-Z0-9]+' lib/*.h helpers/*.[ch] provenance/*.[ch] ctl/*.[ch] daemon/*.[ch] daemon/*/*.[ch] "${others[@]}" |
         grep -vE 'QCA_FORMAT_(RAW|UNKNOWN)$' >"$BATS_TEST_TMPDIR/named" || :
     cat "$BATS_TEST_TMPDIR/named"
     [ ! -s "$BATS_TEST_TMPDIR/named" ]
@@ -121,8 +125,8 @@ tags() {
 }
 
 @test "nothing in the product runs a qemu tool or a shell" {
-    forbidden '(^|[^>._[:alnum:]])(system|popen)\(' lib/*.c lib/generated/*.c helpers/*.c daemon/*.c daemon/*/*.c ctl/*.c
-    forbidden 'exec[lv]p?e?\([^)]*"[^"]*(qemu|sh)"' lib/*.c lib/generated/*.c helpers/*.c daemon/*.c daemon/*/*.c ctl/*.c
+    forbidden '(^|[^>._[:alnum:]])(system|popen)\(' lib/*.c lib/generated/*.c helpers/*.c provenance/*.c daemon/*.c daemon/*/*.c ctl/*.c
+    forbidden 'exec[lv]p?e?\([^)]*"[^"]*(qemu|sh)"' lib/*.c lib/generated/*.c helpers/*.c provenance/*.c daemon/*.c daemon/*/*.c ctl/*.c
 }
 
 @test "commands are printed by the gate's three functions alone" {
@@ -143,7 +147,7 @@ tags() {
 }
 
 @test "every source says its licence and its purpose" {
-    for file in lib/*.[ch] lib/generated/*.c helpers/*.[ch] daemon/*.[ch] daemon/*/*.[ch] ctl/*.[ch] include/qcaudit/*.h tests/*/*.[ch]; do
+    for file in lib/*.[ch] lib/generated/*.c helpers/*.[ch] provenance/*.[ch] daemon/*.[ch] daemon/*/*.[ch] ctl/*.[ch] include/qcaudit/*.h tests/*/*.[ch]; do
         [ -e "$file" ] || continue
         head -n 1 "$file" | grep -q 'SPDX-License-Identifier: LGPL-2.1-or-later' || { echo "$file: no SPDX line"; return 1; }
         sed -n 2p "$file" | grep -qE '^(/\*| \*|//)' || { echo "$file: no sentence of purpose"; return 1; }
@@ -151,7 +155,7 @@ tags() {
 }
 
 @test "C is at most 100 columns wide" {
-    find lib helpers daemon ctl include tests -name '*.[ch]' -exec grep -nE '^.{101}' {} + >"$BATS_TEST_TMPDIR/wide" || :
+    find lib helpers provenance daemon ctl include tests -name '*.[ch]' -exec grep -nE '^.{101}' {} + >"$BATS_TEST_TMPDIR/wide" || :
     cat "$BATS_TEST_TMPDIR/wide"
     [ ! -s "$BATS_TEST_TMPDIR/wide" ]
 }

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "daemon/config/config.h"
-#include "daemon/config/tree.h"
 #include "helpers/clock.h"
+#include "helpers/config-tree.h"
 #include "helpers/value.h"
 #include "lib/cleanup.h"
 

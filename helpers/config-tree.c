@@ -7,7 +7,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "daemon/config/tree.h"
+#include "helpers/config-tree.h"
 #include "helpers/text.h"
 
 void mistakes_done(struct mistakes *mistakes)
@@ -93,6 +93,17 @@ const char *config_node_text(const struct config_node *node)
     default:
         return "text";
     }
+}
+
+char *config_node_quote(const struct config_node *node)
+{
+    _cleanup_free_ char *escaped = text_escape_string(node->text);
+    char *quoted;
+
+    if (!escaped ||
+        asprintf(&quoted, "\"%.60s%s\"", escaped, strlen(escaped) > 60 ? "..." : "") < 0)
+        return NULL;
+    return quoted;
 }
 
 struct reader {

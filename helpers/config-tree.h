@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "daemon/config/settings.h"
 #include "lib/cleanup.h"
 
 #define CONFIG_FILE_MAX (1024 * 1024)   /* bytes */
@@ -58,6 +57,9 @@ DEFINE_CLEANUP(struct config_node *, config_node_free)
 const char *config_node_text(const struct config_node *node);
 /* Nothing at all is written where a value could be. */
 bool config_node_is_empty(const struct config_node *node);
+/* The text of a node as it may stand in a message: escaped, and not longer than a line. NULL
+ * without memory. */
+char *config_node_quote(const struct config_node *node);
 
 /* Reads n bytes. *ret_root is NULL for an empty text, and holds what was read before a mistake in
  * the syntax. -ENOMEM; mistakes are no error. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* May others change what the daemon relies upon: its configuration, its folders? */
-#include "daemon/config/trust.h"
+#include "helpers/trust.h"
 
 #include <errno.h>
 #include <grp.h>
