@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/cleanup.h"
+
 struct range {
     uint32_t first, last;
 };
@@ -341,4 +343,28 @@ const char *text_offline_reason(int error)
     default:
         return strerror(-error);
     }
+}
+
+size_t text_distance(const char *a, const char *b)
+{
+    size_t row[64], n = strlen(b);
+
+    if (strlen(a) >= ELEMENTSOF(row) || n >= ELEMENTSOF(row))
+        return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+
+            diagonal = row[j];
+            row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            if (replaced < row[j])
+                row[j] = replaced;
+        }
+    }
+    return row[n];
 }

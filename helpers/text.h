@@ -22,6 +22,9 @@ bool text_is_utf8(const char *bytes, size_t n);
 
 /* NULL is equal to NULL alone. */
 bool text_equal(const char *a, const char *b);
+/* Levenshtein's distance; SIZE_MAX where one is of 64 bytes or more: names are short, longer ones
+ * are like nothing. */
+size_t text_distance(const char *a, const char *b);
 
 /* One word for a POSIX shell: plain where nothing needs quoting, else '...'; with control
  * characters or invalid UTF-8 $'...' (bash, ksh, zsh, POSIX.1-2024), which is also safe to print.

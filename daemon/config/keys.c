@@ -131,31 +131,6 @@ bool config_section_exists(const char *section, const char *name, bool *ret_is_l
     return false;
 }
 
-/* Levenshtein's distance; names are short, longer ones are like nothing. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64], n = strlen(b);
-
-    if (strlen(a) >= ELEMENTSOF(row) || n >= ELEMENTSOF(row))
-        return SIZE_MAX;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            if (replaced < row[j])
-                row[j] = replaced;
-        }
-    }
-    return row[n];
-}
-
 struct nearest {
     const char *wanted;
     size_t distance;
@@ -165,7 +140,7 @@ struct nearest {
 static bool nearest_try(void *userdata, const char *name, const struct config_key *key)
 {
     struct nearest *nearest = userdata;
-    size_t d = distance(nearest->wanted, name);
+    size_t d = text_distance(nearest->wanted, name);
 
     if (d < nearest->distance) {
         nearest->distance = d;
