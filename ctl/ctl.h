@@ -15,6 +15,8 @@
 #define EXIT_TROUBLE 10             /* status, findings: not known; below, the worst that is open:
                                      * severity_status() */
 #define EXIT_NOT_COMPARABLE 2       /* compare: nothing is known, as 1 says that they differ */
+#define EXIT_NOT_IDENTIFIED 2       /* identify: families could not be read, as 1 says that one is
+                                     * not known */
 #define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were
                                      * opened */
 
@@ -45,6 +47,7 @@ struct ctl {
     uint64_t at;                        /* usec; 0: now */
     bool evidence;                      /* check: of archives of evidence */
     const char *metric;                 /* of --metric or --crossed; NULL neither */
+    const char *families;               /* a file; NULL: the package's and the site's */
     const char *journal;                /* a folder; NULL: the system's */
     uint64_t threshold;                 /* of --crossed; 0 not given */
     unsigned lines;                     /* 0 not given */
@@ -81,6 +84,7 @@ int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);
 int verb_verify_log(struct ctl *ctl, int argc, char **argv);
+int verb_identify(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
 

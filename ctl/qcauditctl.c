@@ -166,6 +166,14 @@ static const struct verb verbs[] = {
      "differs), or\n"
      "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not "
      "comparable."},
+    {"identify", "FILE|NAME...", 1, -1, verb_identify, "families ",
+     "which appliance a name is of, and which version",
+     "Says by the names of files, or of EVE-NG's folders, which appliance or cloud image they are: "
+     "vendor, product,\n"
+     "version and its parts, and the memory it is recommended to have. The file need not exist, "
+     "and is not opened.\n"
+     "Exit status: 0 all are known, 1 one is not known or ambiguous, 2 the families could not be "
+     "read."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ",
      "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they "
@@ -239,8 +247,9 @@ static const struct verb *find_verb(const char *name)
 static bool verb_is_local(const struct verb *verb)
 {
     return verb->run == verb_check || verb->run == verb_hash || verb->run == verb_verify ||
-           verb->run == verb_compare || verb->run == verb_audit || verb->run == verb_explain ||
-           verb->run == verb_verify_log || verb->run == verb_evidence;
+           verb->run == verb_compare || verb->run == verb_identify || verb->run == verb_audit ||
+           verb->run == verb_explain || verb->run == verb_verify_log ||
+           verb->run == verb_evidence;
 }
 
 static bool verb_takes(const struct verb *verb, const struct option_row *option)
@@ -363,6 +372,8 @@ static int trouble_of(const struct verb *verb)
     if (verb->run == verb_status || verb->run == verb_findings || verb->run == verb_audit ||
         verb->run == verb_verify_log)
         return EXIT_TROUBLE;
+    if (verb->run == verb_identify)
+        return EXIT_NOT_IDENTIFIED;
     return verb->run == verb_compare ? EXIT_NOT_COMPARABLE : EXIT_FAILURE;
 }
 

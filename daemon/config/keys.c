@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/config/keys.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 const struct config_key config_keys[] = {
