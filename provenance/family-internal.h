@@ -8,6 +8,8 @@
 #define FAMILIES_MAX 4096
 /* Signs of all patterns: what a name may cost beside those of one pattern. */
 #define FAMILIES_SIZE_MAX 32768
+/* Signs of the patterns that examples are held against, each time. */
+#define FAMILIES_EXAMPLES_MAX (256 * 1024)
 
 struct family_map { char *from, *to; };
 
@@ -56,6 +58,7 @@ struct families_rest {
     struct family_decoding **decodings;
     size_t n_decodings;
     size_t size;                /* of all patterns */
+    size_t examples_size;       /* of patterns that examples were held against */
     char **files;
     size_t n_files;
 };

@@ -560,11 +560,18 @@ static const struct key example_keys[] = {
 static void check_example(struct reader *reader, const struct config_node *node,
                           const struct family *family, const struct family_example *example)
 {
+    struct families_rest *rest = reader->families->rest;
     _cleanup_free_ char *shown = NULL, *found = NULL;
     char stem[PATTERN_NAME_MAX + 1], version[FAMILY_TEXT_MAX];
 
-    if (!example->file)
+    if (!example->file || rest->examples_size > FAMILIES_EXAMPLES_MAX)
         return;
+    for (size_t i = 0; i < family->rest->n_names; i++)
+        rest->examples_size += family->rest->names[i].pattern.size;
+    if (rest->examples_size > FAMILIES_EXAMPLES_MAX) {
+        complain_at(reader, node, "examples[]: too many, for patterns that are so large");
+        return;
+    }
     family_stem(example->file, stem);
     shown = text_escape_string(example->file);
     if (!family_match_names(family, stem, version)) {

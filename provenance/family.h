@@ -44,8 +44,8 @@ struct families {
 };
 
 /* Reads the file, then the *.yaml of the folder, in order of name, that a site has beside it; one
- * that is missing, or NULL, is none. A family of a later file replaces that of the same name. -EINVAL when there was any mistake;
- * nothing is returned then. -ENOMEM. */
+ * that is missing, or NULL, is none. A family of a later file replaces that of the same name.
+ * -EINVAL when there was any mistake; nothing is returned then. -ENOMEM. */
 int families_load(const char *file, const char *folder, config_error_fn error, void *userdata,
                   struct families **ret_families);
 /* The same of n bytes in memory; name stands for the file. */
@@ -66,7 +66,7 @@ struct family_match {
     enum family_verdict verdict;
     const struct family *families[FAMILY_CANDIDATES_MAX];       /* one when known */
     size_t n_families;
-    bool by_folder;             /* the folder's name said it: EVE-NG's disks are named by their bus */
+    bool by_folder;             /* the folder's name said it: EVE-NG calls disks by their bus */
     /* Of a known family. */
     char version[FAMILY_TEXT_MAX];      /* "": the name does not say it */
     const char *scheme;         /* NULL without a version */

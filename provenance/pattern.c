@@ -18,6 +18,7 @@ locale_t pattern_locale_new(void)
 struct scan_level {
     size_t total;               /* with all repetitions written out */
     size_t last;                /* of what a repetition would repeat; 0: nothing */
+    size_t choices, last_choices;       /* as many of both: what may be there or not */
 };
 
 struct scan {
@@ -26,16 +27,19 @@ struct scan {
     unsigned depth;
 };
 
-static void scan_atom(struct scan *scan, size_t size)
+static void scan_atom(struct scan *scan, size_t size, size_t choices)
 {
     struct scan_level *level = &scan->levels[scan->depth];
 
     level->last = size;
     level->total += size;
+    level->last_choices = choices;
+    level->choices += choices;
 }
 
-/* The last one n times. Nothing overflows: both are at most PATTERN_SIZE_MAX and a little. */
-static const char *scan_repeat(struct scan *scan, size_t n)
+/* The last one n times, with so many more choices. Nothing overflows: all are at most
+ * PATTERN_SIZE_MAX and a little. */
+static const char *scan_repeat(struct scan *scan, size_t n, size_t choices)
 {
     struct scan_level *level = &scan->levels[scan->depth];
 
@@ -45,6 +49,8 @@ static const char *scan_repeat(struct scan *scan, size_t n)
         return "repeats more often than 256 times";
     level->total += level->last * (n > 0 ? n - 1 : 0);
     level->last *= n > 0 ? n : 1;
+    level->choices += level->last_choices * (n > 0 ? n - 1 : 0) + choices;
+    level->last_choices = level->last_choices * (n > 0 ? n : 1) + choices;
     return NULL;
 }
 
@@ -62,6 +68,7 @@ static size_t scan_number(struct scan *scan)
 static const char *scan_braces(struct scan *scan)
 {
     size_t least, most;
+    bool open = false;
 
     scan->at++;
     if (*scan->at < '0' || *scan->at > '9')
@@ -69,12 +76,14 @@ static const char *scan_braces(struct scan *scan)
     least = most = scan_number(scan);
     if (*scan->at == ',') {
         scan->at++;
-        most = *scan->at == '}' ? least + 1 : scan_number(scan);
+        open = *scan->at == '}';
+        most = open ? least + 1 : scan_number(scan);
     }
     if (*scan->at != '}')
         return "{ without }";
     scan->at++;
-    return scan_repeat(scan, most > least ? most : least);
+    return scan_repeat(scan, most > least ? most : least,
+                       open ? 1 : most > least ? most - least : 0);
 }
 
 /* [a-z], []], [^]], [[:digit:]] */
@@ -100,7 +109,7 @@ static const char *scan_set(struct scan *scan)
     if (!*at)
         return "[ without ]";
     scan->at = at + 1;
-    scan_atom(scan, 1);
+    scan_atom(scan, 1, 0);
     return NULL;
 }
 
@@ -113,7 +122,7 @@ static const char *scan_escape(struct scan *scan)
     if (!c || !strchr("\\.[]{}()*+?^$|-/_,:~", c))
         return "a backslash before what needs none";
     scan->at += 2;
-    scan_atom(scan, 1);
+    scan_atom(scan, 1, 0);
     return NULL;
 }
 
@@ -129,7 +138,8 @@ static const char *scan_bracket(struct scan *scan)
         return ") without (";
     scan->depth--;
     /* One more for the group itself: a repetition of an empty one is work, too. */
-    scan_atom(scan, scan->levels[scan->depth + 1].total + 1);
+    scan_atom(scan, scan->levels[scan->depth + 1].total + 1,
+              scan->levels[scan->depth + 1].choices);
     return NULL;
 }
 
@@ -148,20 +158,22 @@ static const char *scan_next(struct scan *scan)
     case '+':
         /* glibc writes it as one that must come and one that may come again. */
         scan->at++;
-        return scan_repeat(scan, 2);
+        return scan_repeat(scan, 2, 1);
     case '*':
     case '?':
         scan->at++;
-        return scan_repeat(scan, 1);
+        return scan_repeat(scan, 1, 1);
     case '|':
     case '^':
+        /* Both are choices: glibc follows ^ apart from what begins elsewhere. */
         scan->at++;
+        scan->levels[scan->depth].choices++;
         scan->levels[scan->depth].total++;
         scan->levels[scan->depth].last = 0;
         return NULL;
     default:
         scan->at++;
-        scan_atom(scan, 1);
+        scan_atom(scan, 1, 0);
         return NULL;
     }
 }
@@ -178,6 +190,8 @@ static const char *scan_fault(const char *text, size_t *ret_size)
             return fault;
         if (scan.levels[scan.depth].total > PATTERN_SIZE_MAX)
             return "too large: more than 256 signs, each counted as often as it is repeated";
+        if (scan.levels[scan.depth].choices > PATTERN_CHOICES_MAX)
+            return "too many choices: more than 64 of ? * + | ^ and {}, each as often as it comes";
     }
     if (scan.depth > 0)
         return "( without )";

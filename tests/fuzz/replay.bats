@@ -109,6 +109,10 @@ END
     replay fuzz-config "$top_srcdir/tests/fuzz/corpus/config"
 }
 
+@test "families of images, and names" {
+    replay fuzz-families "$top_srcdir/tests/fuzz/corpus/families"
+}
+
 @test "names and references" {
     replay fuzz-text "$top_srcdir/tests/fuzz/corpus/text"
 }

@@ -443,6 +443,9 @@ static void mistakes(void **state)
         { PATTERN("((a{16}){16}){2}"),
           "2:54: names[].match: \"((a{16}){16}){2}\": too large: more than 256 signs, each "
           "counted as often as it is repeated\n" },
+        { PATTERN("^(a{0,9}){0,8}b"),
+          "2:54: names[].match: \"^(a{0,9}){0,8}b\": too many choices: more than 64 of ? * + | ^ "
+          "and {}, each as often as it comes\n" },
         { PATTERN("a*"), "2:54: names[].match: \"a*\": it fits what has no characters at all\n" },
         { PATTERN("x|"), "2:54: names[].match: \"x|\": it fits what has no characters at all\n" },
         { PATTERN("((((((((((((((((((a))))))))))))))))))"),
@@ -521,10 +524,10 @@ static void hostile_patterns_end(void **state)
     static const char *const patterns[] = {
         "^(a+)+!$", "^(a*)*b$", "^(a|a)*!$", "^(a|aa)+!$", "^((a*)*)*!$", "(x+x+)+y",
         "^(.|.|.|.|.|.|.)*!$", "^((.*,)*)*1$", "(((.*)(.*))*((.*)(.*))*)*!",
-        "(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)x", "^((a?){11}){11}!$", "(a?){64}(a?){63}b",
-        "(a{0,15}){0,15}b", "((.?){7}){16}z", "((a|b|ab|ba){3}){8}c",
-        "((((((a+)+)+)+)+)+)!", "^(a?){60}a{120}$", "([^b]{1,15}){1,15}$",
-        "((^|.)(^|.)){20}!", "(()*a)*!",
+        "(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)x", "^((a?){7}){8}!$", "(a?){32}(a?){32}b",
+        "(a{0,7}){0,8}b", "((.?){8}){8}z", "((a|b|ab|ba){3}){7}c",
+        "(((((a+)+)+)+)+)!", "^(a?){60}a{120}$", "([^b]{1,8}){1,8}$",
+        "((^|.)(^|.)){16}!", "(()*a)*!",
     };
     static const char *const fillings[] = { "a", "ab", "1.", "x", "\xff", "a1-" };
     locale_t locale = pattern_locale_new();
