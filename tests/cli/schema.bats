@@ -148,7 +148,12 @@ YAML
     echo "0000000000000000000000000000000000000000000000000000000000000000  $STORE/nowhere" >>"$DIR/list"
     fits verify "$DIR/list"
     fits compare "$STORE/leaked.qcow2" "$STORE/base.qcow2"
-    printf 'families:\n- {family: a, vendor: A, product: A, minimum: {any: 2}, eve-prefix: [q], names: [{match: "^a-(.*)$", version: "\\1"}]}\n- {family: b, vendor: B, product: B, note: c, minimum-memory: 1GiB, decoding: d, eve-prefix: [q], names: [{match: "^[ab]-3(.)$", version: "\\1"}]}\ndecodings: {d: [{match: "(.)", parts: {p: "\\1"}}]}\n' >"$DIR/families.yaml"
+    cat >"$DIR/families.yaml" <<'YAML'
+families:
+- {family: a, vendor: A, product: A, minimum: {any: 2}, eve-prefix: [q], names: [{match: '^a-(.*)$', version: '\1'}]}
+- {family: b, vendor: B, product: B, note: c, minimum-memory: 1GiB, decoding: d, eve-prefix: [q], names: [{match: '^[ab]-3(.)$', version: '\1'}]}
+decodings: {d: [{match: '(.)', parts: {p: '\1'}}]}
+YAML
     fits identify --families="$DIR/families.yaml" a-1.qcow2 a-34 b-35 nothing q-1/hda.qcow2 $'b-3\xff'
     [ "$(jq '[.[].verdict] | unique | length' "$DIR/json")" = 3 ]
     fits compare "$STORE/base.qcow2" "$STORE/snap1.qcow2"
