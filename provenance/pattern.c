@@ -199,6 +199,126 @@ static const char *scan_fault(const char *text, size_t *ret_size)
     return NULL;
 }
 
+/* ---- with what a name begins ---------------------------------------------------------------- */
+
+static char small(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static void first_add(uint8_t first[static 256 / 8], char c)
+{
+    unsigned char byte = (unsigned char)c;
+
+    first[byte / 8] |= (uint8_t)(1U << byte % 8);
+}
+
+/* A sign that must come: nothing behind it says otherwise. */
+static bool is_sure(const char *at)
+{
+    return (*at == '-' || *at == '_' || (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
+            (*at >= '0' && *at <= '9')) &&
+           (at[1] == 0 || !strchr("?*{", at[1]));
+}
+
+static void first_add_sure(uint8_t first[static 256 / 8], char c)
+{
+    first_add(first, c);
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
+        first_add(first, (char)(c ^ 0x20));     /* the other case */
+}
+
+/* Where a set that begins there ends; the text was found sound. */
+static const char *set_end(const char *at)
+{
+    at += at[1] == '^' ? 2 : 1;
+    if (*at == ']')
+        at++;
+    for (; *at && *at != ']'; at++)
+        if (at[0] == '[' && at[1] == ':')
+            at = strstr(at, ":]") + 1;
+    return at;
+}
+
+/* Is one of several begun outside of all brackets? */
+static bool has_choice(const char *at)
+{
+    unsigned depth = 0;
+
+    for (; *at; at++) {
+        if (*at == '\\')
+            at++;
+        else if (*at == '[')
+            at = set_end(at);
+        else if (*at == '(')
+            depth++;
+        else if (*at == ')')
+            depth--;
+        else if (*at == '|' && depth == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of "^(word|word)...", behind its first bracket: adds what each word begins with; false when that
+ * is not sure. */
+static bool first_of_group(const char *at, uint8_t first[static 256 / 8])
+{
+    unsigned depth = 1;
+
+    for (bool begins = true;; at++) {
+        if (begins && !is_sure(at))
+            return false;
+        if (begins)
+            first_add_sure(first, *at);
+        begins = depth == 1 && *at == '|';
+        if (*at == '\\')
+            at++;
+        else if (*at == '[')
+            at = set_end(at);
+        else if (*at == '(')
+            depth++;
+        else if (*at == ')' && --depth == 0)
+            return at[1] == 0 || !strchr("?*{", at[1]);
+    }
+}
+
+/* All bytes for what is neither "^word" nor "^(word|word)". The text was found sound by
+ * scan_fault(). */
+static void find_first(const char *text, struct pattern *pattern)
+{
+    size_t n = 0;
+
+    if (text[0] != '^' || has_choice(text)) {
+        memset(pattern->first, 0xff, sizeof(pattern->first));
+        return;
+    }
+    if (text[1] == '(') {
+        if (!first_of_group(text + 2, pattern->first))
+            memset(pattern->first, 0xff, sizeof(pattern->first));
+        return;
+    }
+    for (text++; n + 1 < sizeof(pattern->prefix) && is_sure(text); text++)
+        pattern->prefix[n++] = small(*text);
+    if (n > 0)
+        first_add_sure(pattern->first, pattern->prefix[0]);
+    else
+        memset(pattern->first, 0xff, sizeof(pattern->first));
+}
+
+/* Can a name that begins so fit? */
+static bool may_fit(const struct pattern *pattern, const char *name)
+{
+    unsigned char byte = (unsigned char)name[0];
+
+    if (!(pattern->first[byte / 8] & 1U << byte % 8))
+        return false;
+    for (size_t i = 0; pattern->prefix[i]; i++)
+        if (small(name[i]) != pattern->prefix[i])
+            return false;
+    return true;
+}
+
 /* ---- patterns ------------------------------------------------------------------------------- */
 
 static int refuse(char reason[static PATTERN_REASON_MAX], const char *fault)
@@ -218,6 +338,7 @@ int pattern_compile(const char *text, locale_t locale, struct pattern *ret,
     const char *fault = scan_fault(text, &pattern.size);
     if (fault)
         return refuse(reason, fault);
+    find_first(text, &pattern);
     locale_t before = uselocale(locale);
     int r = regcomp(&pattern.regex, text, REG_EXTENDED | REG_ICASE);
     if (r != 0 && r != REG_ESPACE)
@@ -245,7 +366,8 @@ void pattern_done(struct pattern *pattern)
 bool pattern_match(const struct pattern *pattern, const char *name,
                    regmatch_t ret_matches[static PATTERN_GROUPS])
 {
-    if (!pattern->compiled || strnlen(name, PATTERN_NAME_MAX + 1) > PATTERN_NAME_MAX)
+    if (!pattern->compiled || !may_fit(pattern, name) ||
+        strnlen(name, PATTERN_NAME_MAX + 1) > PATTERN_NAME_MAX)
         return false;
     locale_t before = uselocale(pattern->locale);
     int r = regexec(&pattern->regex, name, PATTERN_GROUPS, ret_matches, 0);

@@ -507,6 +507,46 @@ static void hostile_files(void **state)
     free(text);
 }
 
+/* ---- with what a name begins ---------------------------------------------------------------- */
+
+/* What is left out before the pattern is tried must not fit it. */
+static void no_name_that_fits_is_left_out(void **state)
+{
+    static const char *const patterns[] = {
+        "^abc", "^(a|b)c", "^(a|b)?c", "^(a|b){0,2}c", "^(a|b)*c", "^a?b", "^a*b", "^a{0,3}b",
+        "^a+b", "^(a?|b)c", "^(a|bc?)", "^a|c", "^(a|b)|c", "^(a|(b|c)d)c", "^((a|b)|c)c", "a",
+        "(^a|c)", "^[|)]b|c", "^([]|)]|c)b", "^(a|[(]b)c", "^(a|[^]c]b)c", "^(a[[:digit:]|]|b)c",
+        "^(a\\)|b)c", "^(a\\||b)c", "^\\.a", "^.a", "^(a(b|c)?|c)", "^(|a)c", "^A1", "^(1|2)a",
+        "^a[]|]|b", "^a[^]|]|b", "^(a)(|b)c", "^(a)|(b)",
+        "^a[[:digit:](]|b", "^(a[[:digit:])]|b)c", "^ab|c", "^ab?c", "^abc*", "^ab{0,1}c", "^ab+",
+        "^a1[)]b", "^aB(c|d)", "^(ab|cd)1?",
+    };
+    static const char signs[] = "aAbBcCdD1|).([]";
+    locale_t locale = pattern_locale_new();
+    size_t n_fit = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(patterns); i++) {
+        char reason[PATTERN_REASON_MAX];
+        struct pattern pattern;
+
+        if (pattern_compile(patterns[i], locale, &pattern, reason) < 0)
+            fail_msg("%s: %s", patterns[i], reason);
+        for (size_t j = 0; j < 15 * 15 * 15 * 15; j++) {
+            const char name[] = { signs[j % 15], signs[j / 15 % 15], signs[j / 15 / 15 % 15],
+                                  signs[j / 15 / 15 / 15], 0 };
+            regmatch_t matches[PATTERN_GROUPS];
+            bool fits = regexec(&pattern.regex, name, 0, NULL, 0) == 0;
+
+            if (pattern_match(&pattern, name, matches) != fits)
+                fail_msg("%s, %s", patterns[i], name);
+            n_fit += fits;
+        }
+        pattern_done(&pattern);
+    }
+    assert_true(n_fit > 10000);
+    freelocale(locale);
+}
+
 /* ---- time ----------------------------------------------------------------------------------- */
 
 static double cpu_seconds(void)
@@ -570,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_sites_own_replace_by_name),
         cmocka_unit_test(mistakes),
         cmocka_unit_test(hostile_files),
+        cmocka_unit_test(no_name_that_fits_is_left_out),
         cmocka_unit_test(hostile_patterns_end),
     };
 
