@@ -27,6 +27,11 @@
 /* layers of a chain, their data files, extents of one of them, and a few */
 #define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + QCA_EXTENT_FILES_MAX + 20)
 #define FILES_FILES 512
+/* of a program that looks at signatures: it reads images, too, but keeps none of them */
+#define VERIFIER_FILES 64
+#define VERIFIER_SECONDS 60
+#define VERIFIER_TEXT_MAX (UINT64_C(64) << 20)
+#define VERIFIER_MEMORY (UINT64_C(512) << 20)
 
 static void release_filter(scmp_filter_ctx *filter)
 {
@@ -211,6 +216,18 @@ static const struct allowed allowed_launcher[] = {
     ALLOW(capset), ALLOW(seccomp), ALLOW(inotify_init1),
 };
 
+/* What a program needs from its first instruction on, and gpgv afterwards: it opens what it checks
+ * by its path, read-only, and asks who it runs as. */
+static const struct allowed allowed_verifier[] = {
+    ALLOW(execve), ALLOW(read), ALLOW(readv), ALLOW(pread64), ALLOW(write), ALLOW(writev),
+    ALLOW(close), ALLOW(fcntl), ALLOW(mmap), ALLOW(mprotect), ALLOW(access), ALLOW(faccessat),
+    ALLOW(arch_prctl), ALLOW(set_tid_address), ALLOW(set_robust_list), ALLOW(rseq),
+    ALLOW(prlimit64), ALLOW(getrlimit), ALLOW(uname), ALLOW(umask), ALLOW(getuid), ALLOW(geteuid),
+    ALLOW(getgid), ALLOW(getegid), ALLOW(getcwd), ALLOW(times), ALLOW(sched_getaffinity),
+    ALLOW(fadvise64), ALLOW(sigaltstack), ALLOW(tgkill), ALLOW(mlock), ALLOW(munlock),
+    ALLOW(getppid),
+};
+
 /* As systemd's groups @clock @debug @keyring @module @mount @raw-io @reboot @swap. A worker looks
  * into its own memory (process_vm_readv): allowed here, as workers inherit this. */
 static const int denied_daemon[] = {
@@ -320,6 +337,31 @@ int sandbox_launcher(const char **ret_step)
     TRY("make the filter", allow(filter, allowed_launcher, ELEMENTSOF(allowed_launcher)));
     /* its flags cannot be looked at; the C library takes clone() then */
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
+    if (!SANITIZED)
+        TRY("load the filter", seccomp_load(filter));
+    return 0;
+}
+
+int sandbox_verifier(const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+
+    TRY("leave the working directory", chdir("/"));
+    TRY("follow the parent", prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    TRY("drop capabilities", sandbox_drop_capabilities(0, false));
+    TRY("limit core dumps", limit(RLIMIT_CORE, 0));
+    TRY("limit processor time", limit(RLIMIT_CPU, VERIFIER_SECONDS));
+    TRY("limit written files", limit(RLIMIT_FSIZE, VERIFIER_TEXT_MAX));
+    TRY("limit open files", limit(RLIMIT_NOFILE, VERIFIER_FILES));
+    if (!SANITIZED)
+        TRY("limit memory", limit(RLIMIT_AS, VERIFIER_MEMORY));
+    TRY("make the filter", filter ? 0 : -ENOMEM);
+    TRY("make the filter", seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
+                                            SCMP_ACT_KILL_PROCESS));
+    TRY("make the filter", allow(filter, allowed_always, ELEMENTSOF(allowed_always)));
+    TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
+    TRY("make the filter", allow(filter, allowed_verifier, ELEMENTSOF(allowed_verifier)));
     if (!SANITIZED)
         TRY("load the filter", seccomp_load(filter));
     return 0;

@@ -25,6 +25,12 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step);
  * allowed fails with EPERM. */
 int sandbox_launcher(const char **ret_step);
 
+/* For ever, for a program of others that looks at signatures, and is to be executed next: limits, no
+ * capability, no new privileges, and of system calls reading, memory, writing to what is open, and
+ * to end. No process is started, no socket made, nothing opened for writing. What is not allowed
+ * fails with EPERM. */
+int sandbox_verifier(const char **ret_step);
+
 /* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root,
  * no look into other processes, no module, no keys, and none of the kernel's doors that are
  * attacked most and that it has no use for (BPF, perf, io_uring, userfaultfd). What is not allowed
