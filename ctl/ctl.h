@@ -50,6 +50,10 @@ struct ctl {
     const char *families;               /* a file; NULL: the package's and the site's */
     const char *journal;                /* a folder; NULL: the system's */
     uint64_t threshold;                 /* of --crossed; 0 not given */
+    const char *signature;              /* catalogue: a file */
+    const char *keyring, *fingerprint;  /* by whom: by OpenPGP, */
+    const char *key;                    /* by a public key, */
+    const char *root, *certificates, *subject;  /* or by a certificate */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */
     uint64_t answer_usec;               /* how long an answer may take; 0: as usual */
@@ -80,6 +84,7 @@ int verb_reload(struct ctl *ctl, int argc, char **argv);
 int verb_monitor(struct ctl *ctl, int argc, char **argv);
 int verb_audit(struct ctl *ctl, int argc, char **argv);
 int verb_evidence(struct ctl *ctl, int argc, char **argv);
+int verb_catalogue(struct ctl *ctl, int argc, char **argv);
 int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);

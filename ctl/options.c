@@ -72,6 +72,13 @@ static const struct option_row options[] = {
     {"reason", 0, "TEXT", false, "why it is acknowledged, accepted or muted"},
     {"channel", 0, "NAME", false, "journal, syslog, console or exec"},
     {"for", 0, "TIME", false, "how long: 2h, 7d"},
+    {"signature", 0, "FILE", false, "catalogue: of the list, if it is not within"},
+    {"keyring", 0, "FILE", false, "catalogue: OpenPGP keys, with --fingerprint"},
+    {"fingerprint", 0, "HEX", false, "catalogue: of keys to trust, with commas between"},
+    {"key", 0, "FILE", false, "catalogue: public keys to trust, in PEM"},
+    {"root", 0, "FILE", false, "catalogue: root certificates to trust, in PEM"},
+    {"certificates", 0, "FILE", false, "catalogue: the signer's, and those up to the root"},
+    {"subject", 0, "NAME", false, "catalogue: the common name of the signer's"},
 };
 _Static_assert(ELEMENTSOF(options) <= OPTIONS_MAX, "each has a place in struct given_options");
 
@@ -227,6 +234,9 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
         {"families", &ctl->families}, {"journal", &ctl->journal}, {"columns", &ctl->out},
         {"out", &ctl->out},
         {"sort", &ctl->output.sort},
+        {"signature", &ctl->signature}, {"keyring", &ctl->keyring},
+        {"fingerprint", &ctl->fingerprint}, {"key", &ctl->key}, {"root", &ctl->root},
+        {"certificates", &ctl->certificates}, {"subject", &ctl->subject},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)

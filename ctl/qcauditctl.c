@@ -174,6 +174,20 @@ static const struct verb verbs[] = {
      "and is not opened.\n"
      "Exit status: 0 all are known, 1 one is not known or ambiguous, 2 the families could not be "
      "read."},
+    {"catalogue", "check FILE", 2, 2, verb_catalogue,
+     "signature keyring fingerprint key root certificates subject full " LIST,
+     "look at a list of known content before it is imported",
+     "Reads a list of files with their digests, as vendors publish them, and shows what would be "
+     "taken over of it:\n"
+     "lists of sums (GNU, BSD, OpenSSL), .gns3a, simplestreams, Cisco's known-good values, Glance's "
+     "images,\n"
+     "virt-builder's index, and what --json prints here. A list that is wrong anywhere is refused "
+     "as a whole, with its\n"
+     "line. With --keyring and --fingerprint (OpenPGP), --key (a public key in PEM) or --root and "
+     "--subject\n"
+     "(certificates) it must be signed so; then its level is signed. Needs no daemon. Exit status: "
+     "0 it would be taken\n"
+     "over, 1 not."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ",
      "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they "
@@ -249,7 +263,7 @@ static bool verb_is_local(const struct verb *verb)
     return verb->run == verb_check || verb->run == verb_hash || verb->run == verb_verify ||
            verb->run == verb_compare || verb->run == verb_identify || verb->run == verb_audit ||
            verb->run == verb_explain || verb->run == verb_verify_log ||
-           verb->run == verb_evidence;
+           verb->run == verb_evidence || verb->run == verb_catalogue;
 }
 
 static bool verb_takes(const struct verb *verb, const struct option_row *option)

@@ -220,7 +220,8 @@ static const struct allowed allowed_launcher[] = {
  * by its path, read-only, and asks who it runs as. */
 static const struct allowed allowed_verifier[] = {
     ALLOW(execve), ALLOW(read), ALLOW(readv), ALLOW(pread64), ALLOW(write), ALLOW(writev),
-    ALLOW(close), ALLOW(fcntl), ALLOW(mmap), ALLOW(mprotect), ALLOW(access), ALLOW(faccessat),
+    ALLOW(close), ALLOW(dup), ALLOW(fcntl), ALLOW(mmap), ALLOW(mprotect), ALLOW(access),
+    ALLOW(faccessat),
     ALLOW(arch_prctl), ALLOW(set_tid_address), ALLOW(set_robust_list), ALLOW(rseq),
     ALLOW(prlimit64), ALLOW(getrlimit), ALLOW(uname), ALLOW(umask), ALLOW(getuid), ALLOW(geteuid),
     ALLOW(getgid), ALLOW(getegid), ALLOW(getcwd), ALLOW(times), ALLOW(sched_getaffinity),

@@ -367,7 +367,7 @@ int catalogue_add(struct catalogue_reader *reader, const char *at,
     return append(catalogue, record);
 }
 
-const struct catalogue_record *catalogue_find(const struct catalogue *catalogue, const char *name)
+const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue, const char *name)
 {
     const struct catalogue_record *found = NULL;
     const struct catalogue_index *index = catalogue->index;

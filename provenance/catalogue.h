@@ -83,7 +83,7 @@ int catalogue_read(const char *text, size_t size, const char *form, enum catalog
 const char *catalogue_form_name(size_t index);
 
 /* The first record of that name; NULL. Any version and family. */
-const struct catalogue_record *catalogue_find(const struct catalogue *catalogue, const char *name);
+const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue, const char *name);
 
 /* ---- two records ---------------------------------------------------------------------------- */
 
