@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "helpers/sandbox.h"
@@ -79,8 +80,11 @@ static int check(const char *method, const char *pinned)
     const char *step = NULL;
     int r;
 
-    /* Nothing is read of the system's configuration, and all algorithms are there before the door
-     * closes. */
+    /* Nothing is read of the system's configuration, and all algorithms and the time zone are there
+     * before the door closes. */
+    if (setenv("TZ", "UTC0", 1) < 0)
+        return EX_OSERR;
+    tzset();
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_ADD_ALL_DIGESTS |
                                 OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1 ||
         sandbox_worker_begin(false, &step) < 0 || sandbox_worker(MEMORY_LIMIT, &step) < 0)

@@ -88,7 +88,7 @@ static X509 *find_signer(const struct certificates *list, const char *subject)
 static int fill_store(X509_STORE *store, const struct certificates *roots,
                       const struct certificates *others)
 {
-    unsigned long flags = X509_V_FLAG_X509_STRICT;
+    unsigned long flags = 0;
 
     for (int i = 0; i < sk_X509_num(roots->certificates); i++)
         if (X509_STORE_add_cert(store, sk_X509_value(roots->certificates, i)) != 1)

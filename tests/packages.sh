@@ -11,6 +11,7 @@ packages_test=(bats fsverity libcmocka-dev clang libclang-rt-dev libfuse3-dev fu
     monitoring-plugins-basic python3-jsonschema procps util-linux mount msmtp curl e2fsprogs btrfs-progs man-db mandoc groff-base bash-completion zsh fish shellcheck dbus systemd systemd-sysv systemd-container
     debhelper dpkg-dev dh-apparmor lintian rpm apparmor prometheus prometheus-node-exporter
     qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+    gnupg gpgv openssl strace
     openssh-client openssh-server fdisk gdisk dosfstools ntfs-3g genisoimage xorriso cryptsetup-bin)
 
 # what kernel-guest, and the tests in it, need beside
