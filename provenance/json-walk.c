@@ -323,8 +323,8 @@ int json_record_digest(struct catalogue_reader *reader, struct json_slice at, js
     json_object *value;
     const char *text;
 
-    if (!json_object_object_get_ex(object, key, &value))
-        return 0;
+    if (!json_object_object_get_ex(object, key, &value) || !value)
+        return 0;               /* null says as much as none */
     if (!json_object_is_type(value, json_type_string))
         return catalogue_refuse(reader, at.text, "%s is no text of digits", key);
     text = json_object_get_string(value);

@@ -179,7 +179,7 @@ forms() { echo sums gns3a simplestreams kgv glance virt-builder qcaudit; }
     run -0 qcauditctl catalogue check kgv --columns=name,sha256 --no-legend
     [ "$output" = "disk.qcow2 $SHA256" ]
     run -0 qcauditctl catalogue check kgv --output=csv --columns=name,version
-    [ "$output" = $'name,version\ndisk.qcow2,17.3' ]
+    [ "$output" = $'name,version\r\ndisk.qcow2,17.3\r' ]
     run -0 qcauditctl catalogue check gns3a
     [[ $output == *"Weak: 1 with MD5 or SHA-1 alone"* ]]
 }
