@@ -112,7 +112,7 @@ int base64_decode(const char *text, size_t size, uint8_t *ret, size_t *ret_size)
 int armour_decode(char *text, size_t *size)
 {
     static const char begin[] = "-----BEGIN PGP ";
-    char *end = text + *size, *body, *last;
+    char *ret = text, *end = text + *size, *body, *last;
 
     while (text < end && (*text == '\n' || *text == '\r' || *text == ' '))
         text++;
@@ -132,5 +132,5 @@ int armour_decode(char *text, size_t *size)
     for (char *p = last; p > body && p > last - 12; p--)
         if (p[0] == '\n' && p[1] == '=')
             last = p;
-    return base64_decode(body, (size_t)(last - body), (uint8_t *)text, size) < 0 ? -EBADMSG : 1;
+    return base64_decode(body, (size_t)(last - body), (uint8_t *)ret, size) < 0 ? -EBADMSG : 1;
 }

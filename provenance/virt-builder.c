@@ -109,7 +109,7 @@ static int take_key(struct catalogue_reader *reader, struct section *section, co
         return take_text(reader, line, value, n, section->title, CATALOGUE_WORDS_MAX);
     if (is_key(line, n_key, "revision"))
         return take_text(reader, line, value, n, section->revision, CATALOGUE_WORDS_MAX);
-    if (is_key(line, n_key, "checksum") || (n_key > 9 && memcmp(line, "checksum[", 9) == 0))
+    if (is_key(line, n_key, "checksum") || (n_key >= 9 && memcmp(line, "checksum[", 9) == 0))
         return take_checksum(reader, section, line, n_key, value, n);
     if (is_key(line, n_key, "compressed_size") &&
         take_size(value, n, &section->record.size) < 0)

@@ -159,3 +159,19 @@ for name in os.listdir(sys.argv[1]):
 END
     replay fuzz-bundle "$top_srcdir/tests/fuzz/corpus/bundle" seeds
 }
+
+@test "catalogues: a list of each form, each with bytes changed, and cut off" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir seeds
+    python3 - "$top_srcdir/tests/fuzz/corpus/catalogue" <<'END'
+import os, sys
+for name in os.listdir(sys.argv[1]):
+    data = open(os.path.join(sys.argv[1], name), "rb").read()
+    for place in range(0, len(data), max(1, len(data) // 300)):
+        for kind, seed in (("flip", data[:place] + bytes([data[place] ^ 1]) + data[place + 1:]), ("cut", data[:place]),
+                           ("quote", data[:place] + b'"' + data[place:])):
+            with open(f"seeds/{name}-{kind}-{place}", "wb") as file:
+                file.write(seed)
+END
+    replay fuzz-catalogue "$top_srcdir/tests/fuzz/corpus/catalogue" seeds
+}

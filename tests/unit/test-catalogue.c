@@ -137,7 +137,7 @@ static void test_sums_refused(void **state)
     refused("\\" SHA256_A "  a\\\n", 1, "wrongly escaped");
     refused("SHA256 (x) = " MD5_A "\n", 1, "64 hexadecimal");
     refused("SHA256 (x) = " SHA256_A "0\n", 1, "64 hexadecimal");
-    refused("SHA256 (x) = \n", 1, "64 hexadecimal");
+    refused("SHA256 (x) = \n", 1, "no digest with its name");
     refused("SHA999 (x) = " SHA256_A "\n", 1, "algorithm is not known");
     refused(" (x) = " SHA256_A "\n", 1, "algorithm is not known");
     refused("(\n", 1, "no digest with its name");
@@ -327,7 +327,7 @@ static void test_virt_builder(void **state)
     refused("[a]\nchecksum[sha256]=" SHA256_A "\n", 1, "names no file");
     refused("[a]\nfile=x\ncompressed_size=1k\n", 3, "size is no number");
     refused("[a]\nnonsense\n", 2, "no key");
-    refused("[a]\n[b\n", 2, "no section");
+    refused("[a]\nfile=x\n[b\n", 3, "no section");
     refused("[a]\nfile=x/\nchecksum[sha256]=" SHA256_A "\n", 1, "no name");
 }
 
