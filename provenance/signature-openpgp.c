@@ -142,12 +142,19 @@ static void worsen(struct verdict *verdict, enum signature_problem problem)
         verdict->worst = problem;
 }
 
+/* As a fingerprint or a key's ID is shown. */
+static bool is_digits(const char *text)
+{
+    return strlen(text) <= SIGNATURE_KEY_MAX &&
+           strspn(text, "0123456789ABCDEFabcdef") == strlen(text);
+}
+
 /* VALIDSIG fingerprint date time expires version reserved algorithm digest class primary */
 static void take_valid(struct verdict *verdict, char *const fields[], size_t n, const char *pinned)
 {
     const char *primary = n > 10 ? fields[10] : "";
 
-    if (n < 11 || strlen(primary) > SIGNATURE_KEY_MAX) {
+    if (n < 11 || !is_digits(primary)) {
         worsen(verdict, SIGNATURE_UNUSABLE);
         return;
     }
@@ -172,8 +179,7 @@ static void take_error(struct verdict *verdict, char *const fields[], size_t n)
         worsen(verdict, SIGNATURE_WRONG_KEY);
     else
         worsen(verdict, SIGNATURE_UNUSABLE);
-    if (n > 1 && strlen(fields[1]) <= SIGNATURE_KEY_MAX && !verdict->other[0] &&
-        strspn(fields[1], "0123456789ABCDEFabcdef") == strlen(fields[1]))
+    if (n > 1 && is_digits(fields[1]) && !verdict->other[0])
         strcpy(verdict->other, fields[1]);
 }
 
