@@ -147,6 +147,16 @@ YAML
     echo "0000000000000000000000000000000000000000000000000000000000000000  $STORE/snap1.qcow2" >>"$DIR/list"
     echo "0000000000000000000000000000000000000000000000000000000000000000  $STORE/nowhere" >>"$DIR/list"
     fits verify "$DIR/list"
+    printf '%064x  x.qcow2\n# y: 7 bytes\nMD5 (y) = %032x\n' 1 2 >"$DIR/catalogue"
+    fits catalogue check "$DIR/catalogue"
+    [ "$(jq -c '[."files-weak", .records[1].size]' "$DIR/json")" = "[1,7]" ]
+    if command -v openssl >/dev/null; then
+        openssl genpkey -algorithm ed25519 -out "$DIR/key"
+        openssl pkey -in "$DIR/key" -pubout -out "$DIR/key.pub"
+        openssl pkeyutl -sign -rawin -inkey "$DIR/key" -in "$DIR/catalogue" -out "$DIR/catalogue.sig"
+        fits catalogue check "$DIR/catalogue" --signature "$DIR/catalogue.sig" --key "$DIR/key.pub"
+        [ "$(jq -r .signature.method "$DIR/json")" = pem ]
+    fi
     fits compare "$STORE/leaked.qcow2" "$STORE/base.qcow2"
     cat >"$DIR/families.yaml" <<'YAML'
 families:
