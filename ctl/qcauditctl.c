@@ -176,11 +176,11 @@ static const struct verb verbs[] = {
      "read."},
     {"catalogue", "check FILE", 2, 2, verb_catalogue,
      "signature keyring fingerprint key root certificates subject full " LIST,
-     "look at a list of known content before it is imported",
+     "look at a list of known content",
      "Reads a list of files with their digests, as vendors publish them, and shows what would be "
      "taken over of it:\n"
-     "lists of sums (GNU, BSD, OpenSSL), .gns3a, simplestreams, Cisco's known-good values, Glance's "
-     "images,\n"
+     "lists of sums (GNU, BSD, OpenSSL), .gns3a, simplestreams, Cisco's known-good values, "
+     "Glance's images,\n"
      "virt-builder's index, and what --json prints here. A list that is wrong anywhere is refused "
      "as a whole, with its\n"
      "line. With --keyring and --fingerprint (OpenPGP), --key (a public key in PEM) or --root and "

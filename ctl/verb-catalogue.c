@@ -52,7 +52,7 @@ static void checked_done(struct checked *checked)
     catalogue_done(&checked->catalogue);
 }
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Opens a file that an option names; complains. */
 static int open_named(const char *path, bool trusted, int *ret_fd)
@@ -107,7 +107,7 @@ static int read_list(const char *path, struct checked *checked)
     return r < 0 ? complain(r, "Cannot read %s", checked->shown) : 0;
 }
 
-/* ---- the signature ------------------------------------------------------------------------------- */
+/* ---- the signature --------------------------------------------------------------------------- */
 
 /* Which of the three ways the options name; complains when they do not go together. */
 static int find_method(const struct ctl *ctl, struct signature_ask *ask)
@@ -175,7 +175,7 @@ static int check_signature(const struct ctl *ctl, struct checked *checked)
            -EPERM;
 }
 
-/* ---- the list ------------------------------------------------------------------------------------ */
+/* ---- the list -------------------------------------------------------------------------------- */
 
 /* Of a clear-signed list, what is signed, and nothing else. */
 static int read_catalogue(struct checked *checked)
@@ -203,7 +203,7 @@ static int read_catalogue(struct checked *checked)
     return 0;
 }
 
-/* ---- what is shown ------------------------------------------------------------------------------- */
+/* ---- what is shown --------------------------------------------------------------------------- */
 
 static int add_summary(const struct ctl *ctl, const struct checked *checked, json_object *object)
 {

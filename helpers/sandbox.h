@@ -25,10 +25,10 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step);
  * allowed fails with EPERM. */
 int sandbox_launcher(const char **ret_step);
 
-/* For ever, for a program of others that looks at signatures, and is to be executed next: limits, no
- * capability, no new privileges, and of system calls reading, memory, writing to what is open, and
- * to end. No process is started, no socket made, nothing opened for writing. What is not allowed
- * fails with EPERM. */
+/* For ever, for a program of others that looks at signatures, and is to be executed next: limits,
+ * no capability, no new privileges, and of system calls reading, memory, writing to what is open,
+ * and to end. No process is started, no socket made, nothing opened for writing. What is not
+ * allowed fails with EPERM. */
 int sandbox_verifier(const char **ret_step);
 
 /* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root,

@@ -21,7 +21,7 @@ struct catalogue_index {
     uint32_t *next;             /* by record, CATALOGUE_RECORDS_MAX */
 };
 
-/* ---- algorithms and levels -------------------------------------------------------------------- */
+/* ---- algorithms and levels ------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -109,7 +109,7 @@ const char *catalogue_level_name(enum catalogue_level level)
     return names[level];
 }
 
-/* ---- refusing ------------------------------------------------------------------------------- */
+/* ---- refusing -------------------------------------------------------------------------------- */
 
 static size_t line_of(const struct catalogue_reader *reader, const char *at)
 {
@@ -144,7 +144,7 @@ int catalogue_refuse_shown(struct catalogue_reader *reader, const char *at, cons
                             length < 40 ? "" : "...");
 }
 
-/* ---- what is taken over --------------------------------------------------------------------- */
+/* ---- what is taken over ---------------------------------------------------------------------- */
 
 bool catalogue_name_is_sound(const char *name, size_t length, const char **ret_reason)
 {
@@ -367,7 +367,8 @@ int catalogue_add(struct catalogue_reader *reader, const char *at,
     return append(catalogue, record);
 }
 
-const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue, const char *name)
+const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue,
+                                                   const char *name)
 {
     const struct catalogue_record *found = NULL;
     const struct catalogue_index *index = catalogue->index;
@@ -381,7 +382,7 @@ const struct catalogue_record *catalogue_find_name(const struct catalogue *catal
     return found;
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* In the order of their probes: sums is what nothing else is. */
 static const struct catalogue_form *const forms[] = {
@@ -468,7 +469,7 @@ int catalogue_read(const char *text, size_t size, const char *form_name,
     return 0;
 }
 
-/* ---- two records ---------------------------------------------------------------------------- */
+/* ---- two records ----------------------------------------------------------------------------- */
 
 enum catalogue_relation catalogue_compare(const struct catalogue_record *a,
                                           const struct catalogue_record *b)

@@ -83,9 +83,10 @@ int catalogue_read(const char *text, size_t size, const char *form, enum catalog
 const char *catalogue_form_name(size_t index);
 
 /* The first record of that name; NULL. Any version and family. */
-const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue, const char *name);
+const struct catalogue_record *catalogue_find_name(const struct catalogue *catalogue,
+                                                   const char *name);
 
-/* ---- two records ---------------------------------------------------------------------------- */
+/* ---- two records ----------------------------------------------------------------------------- */
 
 enum catalogue_relation {
     CATALOGUE_APART,            /* of different files, or no digest is of an algorithm of both */

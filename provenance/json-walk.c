@@ -12,7 +12,7 @@
 
 #define PROBE_MAX 65536         /* bytes that a probe looks at */
 
-/* ---- the grammar ---------------------------------------------------------------------------- */
+/* ---- the grammar ----------------------------------------------------------------------------- */
 
 struct scan {
     const char *at, *end;
@@ -194,7 +194,7 @@ int json_walk_begin(struct catalogue_reader *reader, struct json_slice *ret_valu
                                : catalogue_refuse(reader, scan.at, "something follows the JSON");
 }
 
-/* ---- members -------------------------------------------------------------------------------- */
+/* ---- members --------------------------------------------------------------------------------- */
 
 bool json_slice_is(struct json_slice value, char kind)
 {
@@ -272,7 +272,7 @@ int json_walk_text(struct json_slice value, char **ret)
     return text && !*ret ? -ENOMEM : 0;
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 int json_walk_record(struct catalogue_reader *reader, struct json_slice value,
                      json_object **ret_object)

@@ -15,7 +15,7 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* A text that may be missing, but is nothing else. */
 static int take_text(struct catalogue_reader *reader, const char *at, json_object *object,
@@ -93,7 +93,7 @@ const struct catalogue_form catalogue_form_own = {
     .name = "qcaudit", .best = CATALOGUE_PINNED, .probe = own_probe, .read = own_read,
 };
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int add_digests(const struct catalogue_record *record, json_object *object)
 {

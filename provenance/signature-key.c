@@ -31,7 +31,7 @@ struct digest_list {
     unsigned size[N_DIGESTS];
 };
 
-/* ---- digests of the data ------------------------------------------------------------------------ */
+/* ---- digests of the data --------------------------------------------------------------------- */
 
 static int digest_file(EVP_MD_CTX *contexts[static N_DIGESTS], int fd)
 {
@@ -81,7 +81,7 @@ static int digest_data(int fd, struct digest_list *ret)
     return r;
 }
 
-/* ---- one signature -------------------------------------------------------------------------------- */
+/* ---- one signature --------------------------------------------------------------------------- */
 
 static bool is_signed(EVP_PKEY *key, const struct digest_list *digests, int which, int padding,
                       const uint8_t *signature, size_t size)

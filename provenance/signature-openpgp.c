@@ -16,7 +16,7 @@ static const char begin_message[] = "-----BEGIN PGP SIGNED MESSAGE-----",
                   begin_signature[] = "-----BEGIN PGP SIGNATURE-----",
                   end_signature[] = "-----END PGP SIGNATURE-----";
 
-/* ---- clear-signed texts ------------------------------------------------------------------------ */
+/* ---- clear-signed texts ---------------------------------------------------------------------- */
 
 /* Is the line at text this one, but for blanks at its end? */
 static bool is_line(const char *text, const char *end, const char *line)
@@ -78,7 +78,7 @@ bool openpgp_is_clean(const char *text, size_t size, struct signature_result *re
     return true;
 }
 
-/* ---- fingerprints -------------------------------------------------------------------------------- */
+/* ---- fingerprints ---------------------------------------------------------------------------- */
 
 bool openpgp_fingerprints_are_sound(const char *pinned)
 {
@@ -112,7 +112,7 @@ static bool is_pinned(const char *pinned, const char *fingerprint)
     }
 }
 
-/* ---- status -------------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 /* What all lines say together: the worst counts. */
 struct verdict {

@@ -36,7 +36,7 @@ int signature_check_x509(const struct signature_files *files, const char *subjec
 int signature_check_key(EVP_PKEY *key, const struct signature_files *files,
                         struct signature_result *result);
 
-/* ---- what gpgv says --------------------------------------------------------------------------- */
+/* ---- what gpgv says -------------------------------------------------------------------------- */
 
 /* Is the text one clear-signed message and nothing else? Answers in *result when it is not. */
 bool openpgp_is_clean(const char *text, size_t size, struct signature_result *result);

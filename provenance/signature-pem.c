@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Signatures by public keys in PEM (RFC 7468, 13: "PUBLIC KEY"), as "openssl pkey -pubout" and cosign
- * write them. */
+/* Signatures by public keys in PEM (RFC 7468, 13: "PUBLIC KEY"), as "openssl pkey -pubout" and
+ * cosign write them. */
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>

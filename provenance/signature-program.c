@@ -36,8 +36,8 @@ _Static_assert(SIGNATURE_FD_DATA == 3 && SIGNATURE_FD_SIGNATURE == 4 && SIGNATUR
 static int become_gpgv(bool detached)
 {
     const char *clear[] = {
-        GPGV, "--homedir", "/nonexistent", "--status-fd", STATUS, "--keyring", KEYS, "--output", "-",
-        DATA, NULL,
+        GPGV, "--homedir", "/nonexistent", "--status-fd", STATUS, "--keyring", KEYS, "--output",
+        "-", DATA, NULL,
     };
     const char *of_two[] = {
         GPGV, "--homedir", "/nonexistent", "--status-fd", STATUS, "--keyring", KEYS, SIGNATURE,

@@ -63,7 +63,7 @@ int signature_read(int fd, size_t max, char **ret_bytes, size_t *ret_size)
     return 0;
 }
 
-/* ---- bytes as letters -------------------------------------------------------------------------- */
+/* ---- bytes as letters ------------------------------------------------------------------------ */
 
 static int letter_value(char c)
 {

@@ -164,8 +164,8 @@ int signature_check_x509(const struct signature_files *files, const char *subjec
     if (r < 0)
         return r;
     if (sk_X509_num(roots.certificates) == 0)
-        return signature_say(result, SIGNATURE_UNUSABLE, "the file of roots holds no certificate in "
-                                                         "PEM");
+        return signature_say(result, SIGNATURE_UNUSABLE, "the file of roots holds no "
+                                                         "certificate in PEM");
     signer = find_signer(&others, subject);
     if (!signer)
         signer = find_signer(&roots, subject);

@@ -26,7 +26,7 @@
 #define ANSWER_MAX (256 * 1024)
 #define TEXT_MAX (64 * 1024 * 1024)
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int open_plain(const char *path, int *ret_fd, char **ret_why)
 {
@@ -90,7 +90,7 @@ static int plain_keyring(int keys, int *ret_fd, struct signature_result *result)
     return signature_memory(bytes, size, ret_fd);
 }
 
-/* ---- the process --------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 struct asking {
     int fds[_SIGNATURE_FD_MAX];         /* the child's, by number; -1: /dev/null */
@@ -191,7 +191,7 @@ static int run(char *const arguments[], int answer_fd, struct asking *asking)
     return r;
 }
 
-/* ---- what it says -------------------------------------------------------------------------------- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 /* "PROBLEM KEY REASON", of a program of ours that read hostile bytes. */
 static int understand(struct asking *asking, struct signature_result *result)

@@ -22,7 +22,7 @@ enum signature_problem {
     SIGNATURE_WRONG_KEY,        /* by a key that is not pinned */
     SIGNATURE_EXPIRED,
     SIGNATURE_REVOKED,
-    SIGNATURE_WEAK,             /* over a digest that can be forged, or by a key that is too short */
+    SIGNATURE_WEAK,             /* over a digest that can be forged, or by a short key */
     SIGNATURE_UNSIGNED_PARTS,   /* there is text outside of what is signed */
     SIGNATURE_TOO_LARGE,
     SIGNATURE_UNUSABLE,         /* key or signature are of no known kind, or could not be looked

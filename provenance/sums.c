@@ -61,7 +61,8 @@ static void take_comment(struct line line, struct said_size *said)
     if (line.size < n_words + 5 || line.text[1] != ' ' ||
         memcmp(line.text + line.size - n_words, words, n_words) != 0)
         return;
-    for (i = line.size - n_words; i > 2 && line.text[i - 1] >= '0' && line.text[i - 1] <= '9'; i--) {
+    for (i = line.size - n_words;
+         i > 2 && line.text[i - 1] >= '0' && line.text[i - 1] <= '9'; i--) {
         if (scale > UINT64_MAX / 100)
             return;             /* more than 18 digits */
         size += (uint64_t)(line.text[i - 1] - '0') * scale;

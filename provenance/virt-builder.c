@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Catalogues: indexes of virt-builder.
  *
- * The form: virt-builder(1), "SOURCES OF TEMPLATES", "Creating and signing the index file": sections
- * "[os-version]" of "key=value", "key[lang]=value"; a value goes on in lines that begin with a
- * blank; "#" begins a comment. "file" is the template, whose name is relative to the index;
+ * The form: virt-builder(1), "SOURCES OF TEMPLATES", "Creating and signing the index file":
+ * sections "[os-version]" of "key=value", "key[lang]=value"; a value goes on in lines that begin
+ * with a blank; "#" begins a comment. "file" is the template, whose name is relative to the index;
  * "checksum[sha512]" (or "checksum", which means the same) is of it as it lies there, compressed;
  * "compressed_size" its size, else "size", which is that of the disk. */
 #include <errno.h>

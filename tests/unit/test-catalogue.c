@@ -70,7 +70,7 @@ static void digest_is(const struct catalogue_record *record, enum catalogue_algo
     assert_string_equal(hex, digits);
 }
 
-/* ---- lists of sums -------------------------------------------------------------------------------- */
+/* ---- lists of sums --------------------------------------------------------------------------- */
 
 static void test_sums(void **state)
 {
@@ -159,7 +159,7 @@ static void test_sums_refused(void **state)
     refused(name, 1, "a line is longer");
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void test_json_refused(void **state)
 {
@@ -226,15 +226,15 @@ static void test_own(void **state)
     catalogue_done(&twice);
 }
 
-/* ---- the other forms ------------------------------------------------------------------------------ */
+/* ---- the other forms ------------------------------------------------------------------------- */
 
 static void test_gns3a(void **state)
 {
     struct catalogue catalogue;
 
-    good("{\"name\": \"ASAv\", \"registry_version\": 8, \"images\": [{\"filename\": \"asav.qcow2\", "
-         "\"version\": \"9.1\", \"md5sum\": \"" MD5_A "\", \"filesize\": 5}, {\"filename\": "
-         "\"asav.qcow2\", \"version\": \"9.1\", \"md5sum\": \"" MD5_B "\", \"filesize\": 5}, "
+    good("{\"name\": \"ASAv\", \"registry_version\": 8, \"images\": [{\"filename\": "
+         "\"asav.qcow2\", \"version\": \"9.1\", \"md5sum\": \"" MD5_A "\", \"filesize\": 5}, "
+         "{\"filename\": \"asav.qcow2\", \"version\": \"9.1\", \"md5sum\": \"" MD5_B "\", \"filesize\": 5}, "
          "{\"filename\": \"new.qcow2\", \"checksum\": \"" MD5_A "\", \"checksum_type\": \"md5\"}, "
          "{\"filename\": \"OVMF-edk2.fd\", \"md5sum\": \"" MD5_A "\"}, {\"filename\": "
          "\"empty100G.qcow2\", \"md5sum\": \"" MD5_A "\"}]}", 3, &catalogue);
@@ -293,9 +293,9 @@ static void test_glance(void **state)
 {
     struct catalogue catalogue;
 
-    good("{\"images\": [{\"id\": \"u\", \"name\": \"n\", \"size\": 1, \"os_hash_algo\": \"sha256\", "
-         "\"os_hash_value\": \"" SHA256_A "\", \"checksum\": \"" MD5_A "\"}, {\"id\": \"v\", "
-         "\"checksum\": null}]}", 1, &catalogue);
+    good("{\"images\": [{\"id\": \"u\", \"name\": \"n\", \"size\": 1, \"os_hash_algo\": "
+         "\"sha256\", \"os_hash_value\": \"" SHA256_A "\", \"checksum\": \"" MD5_A "\"}, "
+         "{\"id\": \"v\", \"checksum\": null}]}", 1, &catalogue);
     assert_string_equal(catalogue.records[0].title, "n");
     assert_int_equal(catalogue.records[0].level, CATALOGUE_PINNED);
     assert_int_equal(catalogue.passed_over, 1);
@@ -331,7 +331,7 @@ static void test_virt_builder(void **state)
     refused("[a]\nfile=x/\nchecksum[sha256]=" SHA256_A "\n", 1, "no name");
 }
 
-/* ---- records and levels -------------------------------------------------------------------------- */
+/* ---- records and levels ---------------------------------------------------------------------- */
 
 static void test_levels(void **state)
 {
@@ -398,7 +398,7 @@ static void test_algorithms(void **state)
     }
 }
 
-/* ---- large ones ------------------------------------------------------------------------------------ */
+/* ---- large ones ------------------------------------------------------------------------------ */
 
 static double seconds_of(const char *text, size_t size, int expected)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Signatures: what gpgv says, line by line; clear-signed texts; base64 and armour; keys of libcrypto.
- * tests/cli/catalogue.bats has the programs as a whole. */
+/* Signatures: what gpgv says, line by line; clear-signed texts; base64 and armour; keys of
+ * libcrypto. tests/cli/catalogue.bats has the programs as a whole. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -20,7 +20,7 @@
     "[GNUPG:] VALIDSIG " OTHER " 2026-01-01 1 0 4 0 22 " hash " 00 " primary "\n"
 #define GOOD_LINES "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 0123 x\n" VALID("8", PRIMARY)
 
-/* ---- gpgv ------------------------------------------------------------------------------------------ */
+/* ---- gpgv ------------------------------------------------------------------------------------ */
 
 static enum signature_problem judge(const char *status, int exit_status, bool detached)
 {
@@ -118,7 +118,7 @@ static void test_clean(void **state)
     }
 }
 
-/* ---- bytes as letters ---------------------------------------------------------------------------- */
+/* ---- bytes as letters ------------------------------------------------------------------------ */
 
 static void test_base64(void **state)
 {
@@ -168,7 +168,7 @@ static void test_armour(void **state)
     }
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------ */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static int memory(const void *bytes, size_t size)
 {
