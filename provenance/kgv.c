@@ -3,8 +3,8 @@
  *
  * The form: CiscoDevNet/BootIntegrityValidator, example_files/Cisco_KnownGoodValues.json,
  * "version": "KGV_format_2.0": products[] of {product, osImageVersions[] of {version, entries[] of
- * {filename, md5, sha1, sha256, sha512, published, ...}}}. Boot loaders are in lists of their own, which are
- * not read. */
+ * {filename, md5, sha1, sha256, sha512, published, ...}}}. Boot loaders are in lists of their own,
+ * which are not read. */
 #include <errno.h>
 #include <string.h>
 
