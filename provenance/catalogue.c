@@ -272,6 +272,9 @@ static int append(struct catalogue *catalogue, const struct catalogue_record *re
 /* Do digests of the same algorithm differ? Sizes? */
 static bool differs(const struct catalogue_record *a, const struct catalogue_record *b)
 {
+    if (a->has_content && b->has_content &&
+        memcmp(a->content, b->content, sizeof(a->content)) != 0)
+        return true;
     for (int i = 0; i < _CATALOGUE_ALGORITHM_MAX; i++) {
         const uint8_t *of_a = catalogue_digest(a, (enum catalogue_algorithm)i),
                       *of_b = catalogue_digest(b, (enum catalogue_algorithm)i);
@@ -293,6 +296,10 @@ static void merge(struct catalogue_record *record, const struct catalogue_record
             memcpy((uint8_t *)record + algorithms[i].offset, digest, algorithms[i].size);
     }
     record->algorithms |= more->algorithms;
+    if (more->has_content) {
+        memcpy(record->content, more->content, sizeof(record->content));
+        record->has_content = true;
+    }
     if (record->size == CATALOGUE_SIZE_UNKNOWN)
         record->size = more->size;
 }
@@ -335,7 +342,7 @@ static const char *refused_words(const struct catalogue_record *record)
     if (!words_are_sound(record->family) || !words_are_sound(record->version) ||
         !words_are_sound(record->title))
         return "family, version or title is longer than 255 bytes, or cannot be printed";
-    return record->algorithms == 0 ? "a file has no digest" : NULL;
+    return record->algorithms == 0 && !record->has_content ? "a file has no digest" : NULL;
 }
 
 int catalogue_add(struct catalogue_reader *reader, const char *at,
@@ -430,7 +437,7 @@ static void set_levels(struct catalogue *catalogue, const struct catalogue_form 
     for (size_t i = 0; i < catalogue->n; i++) {
         struct catalogue_record *record = &catalogue->records[i];
 
-        record->weak = !(record->algorithms & STRONG);
+        record->weak = !(record->algorithms & STRONG) && !record->has_content;
         record->level = record->weak ? CATALOGUE_CLAIM : level;
     }
 }

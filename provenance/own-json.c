@@ -2,7 +2,8 @@
 /* Catalogues: the project's own form, which is also that of an export.
  *
  * {"format": "qcaudit-catalogue-1", "records": [{"name", "size", "family", "version", "title",
- * "md5", "sha1", "sha256", "sha384", "sha512", "level", "weak"}]}: a name and one digest at least;
+ * "md5", "sha1", "sha256", "sha384", "sha512", "content-sha256", "level", "weak"}]}: a name and one
+ * digest at least; "content-sha256" is of what a guest sees of the disk;
  * "level" and "weak" are said by who exports, and never believed. conf/schema/catalogue.json. */
 #include "provenance/own-json.h"
 
@@ -32,6 +33,17 @@ static int take_text(struct catalogue_reader *reader, const char *at, json_objec
     return catalogue_refuse(reader, at, "%s is no text, or holds a NUL", key);
 }
 
+static int take_content(struct catalogue_reader *reader, struct json_slice value,
+                        json_object *object, struct catalogue_record *record)
+{
+    struct catalogue_record other = { .algorithms = 0 };
+    int r = json_record_digest(reader, value, object, "content-sha256", CATALOGUE_SHA256, &other);
+
+    record->has_content = other.algorithms != 0;
+    memcpy(record->content, other.sha256, sizeof(record->content));
+    return r;
+}
+
 static int read_record(struct catalogue_reader *reader, struct json_slice value)
 {
     _cleanup_(json_object_putp) json_object *object = NULL;
@@ -53,6 +65,8 @@ static int read_record(struct catalogue_reader *reader, struct json_slice value)
         r = json_record_digest(reader, value, object, catalogue_algorithm_name(algorithm),
                                algorithm, &record);
     }
+    if (r >= 0)
+        r = take_content(reader, value, object, &record);
     if (r < 0)
         return r;
     record.size = json_record_size(object, "size");
@@ -108,6 +122,10 @@ static int add_digests(const struct catalogue_record *record, json_object *objec
             continue;
         hex_encode(digest, catalogue_algorithm_size(algorithm), hex);
         r = json_add_text(object, catalogue_algorithm_name(algorithm), hex);
+    }
+    if (r >= 0 && record->has_content) {
+        hex_encode(record->content, sizeof(record->content), hex);
+        r = json_add_text(object, "content-sha256", hex);
     }
     return r;
 }
