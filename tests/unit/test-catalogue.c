@@ -235,7 +235,8 @@ static void test_gns3a(void **state)
     good("{\"name\": \"ASAv\", \"registry_version\": 8, \"images\": [{\"filename\": "
          "\"asav.qcow2\", \"version\": \"9.1\", \"md5sum\": \"" MD5_A "\", \"filesize\": 5}, "
          "{\"filename\": \"asav.qcow2\", \"version\": \"9.1\", \"md5sum\": \"" MD5_B "\", "
-         "\"filesize\": 5}, {\"filename\": \"new.qcow2\", \"checksum\": \"" MD5_A "\", \"checksum_type\": \"md5\"}, "
+         "\"filesize\": 5}, {\"filename\": \"new.qcow2\", \"checksum\": \"" MD5_A "\", "
+         "\"checksum_type\": \"md5\"}, "
          "{\"filename\": \"OVMF-edk2.fd\", \"md5sum\": \"" MD5_A "\"}, {\"filename\": "
          "\"empty100G.qcow2\", \"md5sum\": \"" MD5_A "\"}]}", 3, &catalogue);
     assert_string_equal(catalogue.form, "gns3a");
