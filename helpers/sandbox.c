@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/fsverity.h>
 #include <linux/ioprio.h>
+#include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -343,7 +345,55 @@ int sandbox_launcher(const char **ret_step)
     return 0;
 }
 
-int sandbox_verifier(const char **ret_step)
+/* Files below path, or the file fd when path is NULL, may be read, and executed when programs are
+ * there. What does not exist needs no rule. */
+static int open_path(int ruleset, const char *path, int fd)
+{
+    _cleanup_close_ int opened = path ? open(path, O_PATH | O_CLOEXEC) : -1;
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE, .parent_fd = path ? opened : fd,
+    };
+    struct stat st;
+
+    if (fstat(rule.parent_fd, &st) < 0)
+        return path ? 0 : -errno;
+    if (path)
+        rule.allowed_access |= LANDLOCK_ACCESS_FS_EXECUTE;
+    if (S_ISDIR(st.st_mode))
+        rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
+    /* A file of memory is on no file system that others reach: it needs no rule, and gets none. */
+    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 &&
+        (path || errno != EBADFD))
+        return -errno;
+    return 0;
+}
+
+/* Of all paths, programs and libraries, what libgcrypt is set up by, and the files. */
+static int confine_paths(const int files[], size_t n_files)
+{
+    static const char *const paths[] = {
+        "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/gcrypt", "/proc/sys/crypto",
+    };
+    const struct landlock_ruleset_attr attributes = {
+        /* all that its first version knows: what is not named is not looked at */
+        .handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
+    };
+    _cleanup_close_ int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes,
+                                               sizeof(attributes.handled_access_fs), 0);
+    int r = 0;
+
+    if (ruleset < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(paths); i++)
+        r = open_path(ruleset, paths[i], -1);
+    for (size_t i = 0; r >= 0 && i < n_files; i++)
+        r = files[i] >= 0 ? open_path(ruleset, NULL, files[i]) : 0;
+    if (r >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+        r = -errno;
+    return r;
+}
+
+int sandbox_verifier(const int files[], size_t n_files, const char **ret_step)
 {
     _cleanup_(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
@@ -351,6 +401,7 @@ int sandbox_verifier(const char **ret_step)
     TRY("follow the parent", prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
     TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     TRY("drop capabilities", sandbox_drop_capabilities(0, false));
+    TRY("confine paths", confine_paths(files, n_files));
     TRY("limit core dumps", limit(RLIMIT_CORE, 0));
     TRY("limit processor time", limit(RLIMIT_CPU, VERIFIER_SECONDS));
     TRY("limit written files", limit(RLIMIT_FSIZE, VERIFIER_TEXT_MAX));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Each returns 0 or -errno, and in *ret_step what it tried when it failed (a static string). */
@@ -28,8 +29,9 @@ int sandbox_launcher(const char **ret_step);
 /* For ever, for a program of others that looks at signatures, and is to be executed next: limits,
  * no capability, no new privileges, and of system calls reading, memory, writing to what is open,
  * and to end. No process is started, no socket made, nothing opened for writing. What is not
- * allowed fails with EPERM. */
-int sandbox_verifier(const char **ret_step);
+ * allowed fails with EPERM. It opens programs, libraries and these files alone, where the kernel
+ * has Landlock (5.13). */
+int sandbox_verifier(const int files[], size_t n_files, const char **ret_step);
 
 /* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root,
  * no look into other processes, no module, no keys, and none of the kernel's doors that are

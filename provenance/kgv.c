@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Catalogues: Cisco's known-good values.
  *
- * The form: CiscoDevNet/BootIntegrityValidator, example_files/Cisco_KnownGoodValues.json,
- * "version": "KGV_format_2.0": products[] of {product, osImageVersions[] of {version, entries[] of
+ * The form: CiscoDevNet/BootIntegrityValidator, tests/test_files/example_kgv.json, in which the
+ * header's version is "KGV_format_2.0": products[] of {product, osImageVersions[] of {version, entries[] of
  * {filename, md5, sha1, sha256, sha512, published, ...}}}. Boot loaders are in lists of their own,
  * which are not read. */
 #include <errno.h>
@@ -81,7 +81,8 @@ static int kgv_read(struct catalogue_reader *reader)
 static bool kgv_probe(const char *text, size_t size)
 {
     return json_probe(text, size, '{', "\"KGV_format_") ||
-           json_probe(text, size, '{', "\"osImageVersions\"");
+           json_probe(text, size, '{', "\"osImageVersions\"") ||
+           json_probe(text, size, '{', "\"biv_hash\"");
 }
 
 const struct catalogue_form catalogue_form_kgv = {

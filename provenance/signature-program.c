@@ -44,9 +44,12 @@ static int become_gpgv(bool detached)
         DATA, NULL,
     };
     char *const environment[] = { NULL };
+    const int files[] = {
+        SIGNATURE_FD_DATA, SIGNATURE_FD_KEYS, detached ? SIGNATURE_FD_SIGNATURE : -1,
+    };
     const char *step = NULL;
 
-    if (sandbox_verifier(&step) < 0)
+    if (sandbox_verifier(files, ELEMENTSOF(files), &step) < 0)
         return EX_OSERR;
     (void)execve(GPGV, (char *const *)(uintptr_t)(detached ? of_two : clear), environment);
     return 127;
