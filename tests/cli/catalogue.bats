@@ -306,7 +306,7 @@ make_key() { # NAME [EXPIRES]
     grep -q 'landlock_restrict_self(.*= 0$' trace || skip "the kernel has no Landlock"
     # Nothing was opened but libraries, its settings and the files.
     sed -n '/execve("[^"]*gpgv"/,$p' trace | grep -E 'open(at)?\(.*= [0-9]' |
-        grep -vE '"(/usr|/lib|/lib64)/|"/etc/ld.so.cache"|"/etc/gcrypt|"/proc/sys/crypto/|"/proc/self/fd/[345]"' >done || :
+        grep -vE '"(/usr|/lib|/lib64)/|"/etc/(ld.so.cache|localtime)"|"/etc/gcrypt|"/proc/sys/crypto/|"/proc/self/fd/[345]"' >done || :
     # qcauditctl's own line, which comes last
     sed -i '/^'"$(sed -n '1s/ .*//p' trace)"' /d' done
     cat done
