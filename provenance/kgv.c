@@ -3,8 +3,8 @@
  *
  * The form: CiscoDevNet/BootIntegrityValidator, tests/test_files/example_kgv.json, in which the
  * header's version is "KGV_format_2.0": products[] of {product, osImageVersions[] of {version,
- * entries[] of {filename, md5, sha1, sha256, sha512, published, ...}}}. Boot loaders are in lists of
- * their own, which are not read. */
+ * entries[] of {filename, md5, sha1, sha256, sha512, published, ...}}}. Boot loaders are in lists
+ * of their own, which are not read. */
 #include <errno.h>
 #include <string.h>
 
