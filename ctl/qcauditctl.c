@@ -58,7 +58,7 @@ static const struct verb verbs[] = {
      "first; the\n"
      "second time is now when it is left out. A TIME is 2026-12-24, \"2026-12-24 18:00\", \"3d "
      "ago\", yesterday."},
-    {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ",
+    {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "families full ",
      "all that is known of an image, domain or finding",
      "Shows everything known of an image, of a domain, or of the finding with that number: "
      "evidence, and what to do\n"

@@ -8,8 +8,10 @@
 #include "ctl/domains.h"
 #include "ctl/evidence.h"
 #include "ctl/facts.h"
+#include "ctl/identity.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 #include "qcaudit/qcaudit.h"
@@ -507,6 +509,28 @@ static void print_findings(struct ctl *ctl, json_object *image)
     }
 }
 
+/* What the image's name says, by the families of this host: a line, or a member of the JSON. Nothing
+ * where no family has such a name, or there are no families. */
+static int show_identity(struct ctl *ctl, json_object *image)
+{
+    _cleanup_(families_freep) struct families *families = NULL;
+    const char *path = row_raw(image, "path");
+    struct identity identity;
+    json_object *object;
+
+    if (!path || identity_families(ctl, true, &families) < 0)
+        return 0;
+    identity_of(families, path, path, &identity);
+    if (identity.match.verdict == FAMILY_UNKNOWN)
+        return 0;
+    if (ctl->output.json == JSON_OFF) {
+        line(ctl, "By name", identity_text(&identity));
+        return 0;
+    }
+    int r = identity_json(&identity, &object);
+    return r < 0 ? r : json_add(image, "identity", object);
+}
+
 static int show_image(struct ctl *ctl, const char *argument)
 {
     _cleanup_(json_object_putp) json_object *image = NULL, *domain = NULL;
@@ -519,14 +543,17 @@ static int show_image(struct ctl *ctl, const char *argument)
     if (domain)
         return domain_show(ctl, domain);
     output_begin_prose(&ctl->output);
-    if (ctl->output.json != JSON_OFF)
-        return output_json(&ctl->output, image);
+    if (ctl->output.json != JSON_OFF) {
+        r = show_identity(ctl, image);
+        return r < 0 ? r : output_json(&ctl->output, image);
+    }
     shown = row_text(image, "path");
     (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown,
                  output_colour(&ctl->output, COLOUR_OFF));
     line_text(ctl, "Datastore", image, "datastore");
     if (!row_bool(image, "present"))
         line(ctl, "Present", strdup("no: it was not there in the last walk"));
+    (void)show_identity(ctl, image);
     print_role(ctl, image);
     print_format(ctl, image);
     print_sizes(ctl, image);

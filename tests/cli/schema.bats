@@ -166,6 +166,13 @@ decodings: {d: [{match: '(.)', parts: {p: '\1'}}]}
 YAML
     fits identify --families="$DIR/families.yaml" a-1.qcow2 a-34 b-35 nothing q-1/hda.qcow2 $'b-3\xff'
     [ "$(jq '[.[].verdict] | unique | length' "$DIR/json")" = 3 ]
+    # of an image that is known
+    sed -i 's/\^a-/^(base)/' "$DIR/families.yaml"
+    fits show --families="$DIR/families.yaml" "$STORE/base.qcow2"
+    [ "$(jq -r '.identity.version' "$DIR/json")" = base ]
+    [[ $(ctl show --families="$DIR/families.yaml" "$STORE/base.qcow2") == *"By name: A A, base"* ]]
+    fits show --families="$DIR/families.yaml" "$STORE/leaked.qcow2"
+    [ "$(jq 'has("identity")' "$DIR/json")" = false ]
     fits compare "$STORE/base.qcow2" "$STORE/snap1.qcow2"
     fits compare "$STORE/base.qcow2" "$STORE/nowhere" || [ ! -s "$DIR/json" ]
     fits audit "$STORE"
