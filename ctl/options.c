@@ -63,7 +63,7 @@ static const struct option_row options[] = {
     {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
     {"tag", 0, NULL, false, "lines as of sha256sum --tag"},
     {"snapshot", 0, "NAME", false, "content of an internal snapshot, by id or name"},
-    {"families", 0, "FILE", false, "families of images: this file, and families.d beside it"},
+    {"families", 0, "FILE", false, "families: this file, and families.d beside it"},
     {"muted", 0, NULL, false, "findings: those that are muted"},
     {"finding", 0, "NAME", false, "mute: findings of this name"},
     {"class", 0, "CLASS", false, "mute: images of this class of the configuration"},

@@ -509,8 +509,8 @@ static void print_findings(struct ctl *ctl, json_object *image)
     }
 }
 
-/* What the image's name says, by the families of this host: a line, or a member of the JSON. Nothing
- * where no family has such a name, or there are no families. */
+/* The family that the image's name says, by those of this host: a line, or a member of the JSON.
+ * Nothing where no family has such a name, or there are no families. */
 static int show_identity(struct ctl *ctl, json_object *image)
 {
     _cleanup_(families_freep) struct families *families = NULL;
