@@ -497,6 +497,8 @@ static int have_pieces(struct audit *audit)
     const struct qca_image_info *info = qca_image_info(audit->image);
     int r = 0;
 
+    if (qca_format_has(info->format, QCA_TRAIT_RECORD))
+        return 0;               /* those are disks of their own */
     for (size_t i = 0; i < info->n_extents && r == 0; i++) {
         const struct qca_reference reference = { .kind = QCA_REFERENCE_EXTENT,
                                                  .name = info->extents[i].name };

@@ -124,6 +124,10 @@ enum qca_trait {
     /* What is printed about such images may change them: QEMU's way of writing the format is well
      * trodden, and libvirt reads all of its header that matters. */
     QCA_TRAIT_COMMANDS = 1 << 7,
+    /* No disk, but what a manager wrote down about disks: its extents are files that it names. */
+    QCA_TRAIT_RECORD = 1 << 8,
+    /* And those are disks as they were at snapshots. */
+    QCA_TRAIT_SNAPSHOTS = 1 << 9,
 };
 
 /* Identifier, row in the library's table, the name that QEMU uses in the backing format extension,
@@ -149,7 +153,12 @@ enum qca_trait {
     X(BOCHS,     bochs,     "bochs",     NULL,    0)                                               \
     /* a tar archive with a disk in it: no disk itself */                                          \
     X(OVA,       ova,       "ova",       NULL,    QCA_TRAIT_OPENS_RAW)                             \
-    X(LUKS,      luks,      "luks",      NULL,    QCA_TRAIT_IN_RAW)
+    X(LUKS,      luks,      "luks",      NULL,    QCA_TRAIT_IN_RAW)                                \
+    /* VMware's texts about a virtual machine, which name its disks and what its snapshots stand   \
+     * on: no disks themselves */                                                                  \
+    X(VMX,       vmx,       "vmx",       NULL,    QCA_TRAIT_OPENS_RAW | QCA_TRAIT_RECORD)          \
+    X(VMSD,      vmsd,      "vmsd",      NULL,    QCA_TRAIT_OPENS_RAW | QCA_TRAIT_RECORD |         \
+                                                      QCA_TRAIT_SNAPSHOTS)
 
 enum qca_format {
     QCA_FORMAT_UNKNOWN,         /* as an option: probe */
@@ -242,8 +251,9 @@ struct qca_extension {
     uint64_t offset;            /* host offset of its data */
 };
 
-/* A piece of a disk that a VMDK descriptor places in another file, or an image that Parallels'
- * descriptor names, of all of a disk or of a layer of it. */
+/* A piece of a disk that a VMDK descriptor places in another file; an image that Parallels'
+ * descriptor names, of all of a disk or of a layer of it; or a file that a record names, as "DISK",
+ * "ABSENT" (a disk that was taken out) or "SNAPSHOT": then there is but the name. */
 struct qca_extent_file {
     char *name;                 /* as stored, hostile; NULL: zeros, without a file */
     char type[16];              /* "FLAT", "SPARSE", "PLAIN", ... as stored, printable */
