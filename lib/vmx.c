@@ -14,10 +14,17 @@ enum {
     ABSENT = 1,                 /* present = "FALSE" */
 };
 
+/* Of an encrypted virtual machine all lines but a few are in the value of this one ("vSphere
+ * Security", "Virtual Machine Encryption"), and so are the names of its disks. */
+static bool key_is_cipher(const char *key, size_t n_key)
+{
+    return vmware_key_is(key, n_key, "encryption.data");
+}
+
 static bool key_is_definitions(const char *key, size_t n_key)
 {
     return vmware_key_is(key, n_key, "config.version") ||
-           vmware_key_is(key, n_key, "virtualHW.version");
+           vmware_key_is(key, n_key, "virtualHW.version") || key_is_cipher(key, n_key);
 }
 
 static bool vmx_probe(struct probe *probe)
@@ -57,6 +64,8 @@ static int take_line(void *userdata, const struct vmware_line *line)
     unsigned slot;
     int r;
 
+    if (key_is_cipher(line->key, line->n_key))
+        info->crypt_method = QCA_CRYPT_AES;
     if (!take_slot(&key, &slot))
         return 0;
     if (vmware_key_is(key.key, key.n_key, "present"))

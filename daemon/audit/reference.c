@@ -157,9 +157,10 @@ static int reference_copy(struct reference *reference, const char *stored, const
     return (stored && !reference->stored) || (format && !reference->format) ? -ENOMEM : 0;
 }
 
-/* The files that a descriptor names; of zeros it names none. */
+/* The files that a descriptor, or a record, names; of zeros it names none. */
 static int extents_copy(struct job *job, const struct qca_image_info *info)
 {
+    bool record = qca_format_has(info->format, QCA_TRAIT_RECORD);
     struct reference *items;
 
     for (size_t i = 0; i < info->n_extents; i++) {
@@ -171,7 +172,8 @@ static int extents_copy(struct job *job, const struct qca_image_info *info)
                 return -ENOMEM;
             job->extents.items = items;
         }
-        if (reference_copy(&job->extents.items[job->extents.n++], info->extents[i].name, NULL) < 0)
+        if (reference_copy(&job->extents.items[job->extents.n++], info->extents[i].name,
+                           record ? info->extents[i].type : NULL) < 0)
             return -ENOMEM;
     }
     return 0;

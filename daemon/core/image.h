@@ -37,7 +37,8 @@ struct reference {
     enum reference_state state;
     int error;                  /* -errno of the resolution */
     char *stored;               /* as the image says it; NULL for none */
-    char *format;               /* declared; NULL when not */
+    char *format;               /* declared; NULL when not; what a record says of the file: "DISK",
+                                 * "ABSENT", "SNAPSHOT" */
     char *path;                 /* resolved real path, where known */
     struct identity identity;   /* of the target, when found */
 };
@@ -195,6 +196,11 @@ bool layer_is_opaque(const struct layer_report *layer);
 size_t image_count_extents(const struct image *image);
 /* By its last audit: of a format that is not understood. */
 bool image_is_foreign(const struct image *image);
+/* No disk, but what a manager wrote down about disks, by its last audit, or by an earlier one where
+ * that could not read it. */
+bool image_is_record(const struct image *image);
+/* Is it a file in which VMware notes which blocks of a disk changed, NAME-ctk.vmdk? No disk. */
+bool image_is_tracking(const struct image *image);
 /* Is it called as disk images are? */
 bool path_is_image_name(const char *path);
 /* Its data lies in another file: its own times say nothing of that. */

@@ -169,7 +169,8 @@ static bool header_is_lost(const struct graph *graph, const struct image *image)
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *source = usage_source(&usage);
 
-    if (layer->probed_format != QCA_FORMAT_RAW || image->parent.state != REFERENCE_NONE)
+    if (layer->probed_format != QCA_FORMAT_RAW || image->parent.state != REFERENCE_NONE ||
+        image_is_tracking(image))
         return false;
     if (image->former || (image->past.format != QCA_FORMAT_UNKNOWN &&
                           image->past.format != QCA_FORMAT_RAW))
@@ -205,7 +206,8 @@ static struct meaning node_meaning(const struct graph *graph, const struct node 
     const struct image *image = node->image;
     struct meaning meaning = { .doubt = DOUBT_NONE, .of = image->datastore };
 
-    if (!image->present)
+    /* What a record lost, or does not let anybody read, is a doubt in its folder alone. */
+    if (!image->present || node->record)
         return meaning;
     if (!image->audit || !image->audit->report) {
         meaning.doubt = DOUBT_PENDING;
@@ -349,13 +351,28 @@ bool image_is_meant(const struct graph *graph, const struct image *image)
                          image);
 }
 
+/* Is there a libvirt on this host that has not said yet, or not now, what its domains use? */
+static bool libvirt_hides(const struct graph *graph)
+{
+    const struct virt_status *status = usage_status(graph->usage);
+
+    if (graph->awaits_usage)
+        return true;
+    for (size_t i = 0; status && i < status->n_connections; i++)
+        if (!status->connections[i].absent && !status->connections[i].complete)
+            return true;
+    return false;
+}
+
 bool graph_knows_owners(const struct graph *graph, const struct image *image)
 {
     const struct relation *relation = graph_relation(graph, image);
     const struct datastore *datastore = image->datastore;
 
-    if (!graph->owners || owners_are_pending(graph->owners) || !relation || relation->pending ||
-        graph->doubts_uncounted)
+    if (!relation || relation->pending || graph->doubts_uncounted)
+        return false;
+    if (graph->owners ? owners_are_pending(graph->owners)
+                      : libvirt_hides(graph) || !records_know(graph, image))
         return false;
     if (datastore && !datastore_is_read(datastore))
         return false;
@@ -380,7 +397,7 @@ void graph_tell_doubtful(struct graph *graph)
     if (!graph->doubts_changed)
         return;
     graph->doubts_changed = false;
-    if (!graph->owners && !graph->had_owners)
+    if (!graph->owners && !graph->had_owners && graph->n_records == 0)
         return;
     graph->had_owners = graph->owners;
     GRAPH_FOREACH(node, graph) {

@@ -208,10 +208,13 @@ static int node_seat_data_file(struct graph *graph, struct node *node)
 }
 
 /* What is said of a file changes when it becomes, or is no more, the data file or an extent of
- * another image. */
-static void tell_file(struct graph *graph, struct spot data)
+ * another image; by a record also what it is to its parent. */
+static void tell_file(struct graph *graph, const struct node *node, struct spot data)
 {
-    spot_tell_all(graph, spot_as(data, SPOT_IDENTITY));
+    struct seat *seat = spot_first(graph, spot_as(data, SPOT_IDENTITY));
+
+    for (; seat; seat = seat_next(seat))
+        node_mark(graph, seat_node(seat), node->record ? NODE_RECORDED : NODE_TELL);
 }
 
 static void leave_extents(struct graph *graph, struct node *node)
@@ -221,7 +224,7 @@ static void leave_extents(struct graph *graph, struct node *node)
         struct spot left = seat_spot(seat);
 
         seat_leave(graph, seat);
-        tell_file(graph, left);
+        tell_file(graph, node, left);
     }
     free(TAKE_PTR(node->extents));
     node->n_extents = 0;
@@ -260,21 +263,30 @@ static int node_seat_extents(struct graph *graph, struct node *node)
         r = seat_take(graph, &node->extents->seats[i], spot);
         if (r < 0)
             return r;
-        tell_file(graph, spot);
+        tell_file(graph, node, spot);
     }
     return 0;
 }
 
 void node_tell_data(struct graph *graph, const struct node *node)
 {
-    tell_file(graph, reference_spot(node, SEAT_DATA_FILE));
+    tell_file(graph, node, reference_spot(node, SEAT_DATA_FILE));
     for (uint32_t i = 0; i < node->n_extents; i++)
-        tell_file(graph, seat_spot(&node->extents->seats[i]));
+        tell_file(graph, node, seat_spot(&node->extents->seats[i]));
 }
 
 void graph_tell_users(struct graph *graph, const struct identity *identity)
 {
     spot_tell_all(graph, spot_of_identity(graph, SPOT_DATA_FILE, identity));
+}
+
+static int node_seat_folder(struct graph *graph, struct node *node)
+{
+    struct spot left = reference_spot(node, SEAT_FOLDER);
+    int r = reference_take(graph, node, SEAT_FOLDER, node_folder_spot(graph, node));
+
+    graph->records_left |= r > 0 && left.kind == SPOT_RECORDS;
+    return r;
 }
 
 int node_seat(struct graph *graph, struct node *node)
@@ -300,6 +312,8 @@ int node_seat(struct graph *graph, struct node *node)
     r = node_seat_data_file(graph, node);
     if (r >= 0)
         r = node_seat_extents(graph, node);
+    if (r >= 0)
+        r = node_seat_folder(graph, node);
     if (r < 0)
         return r;
     left = seat_spot(&seats[SEAT_IDENTITY]);
@@ -355,6 +369,8 @@ void node_unseat(struct graph *graph, struct node *node)
     node->image->present = present;
     edge_cut(graph, node);
     spot_tell_all(graph, reference_spot(node, SEAT_DATA_FILE));
+    graph->records_left |= node->record != 0;
+    graph->n_records -= node->record != 0;
     leave_extents(graph, node);
     for (int i = 0; i < _SEAT_OWN_MAX; i++)
         seat_leave(graph, &node->seats[i]);

@@ -50,8 +50,8 @@ size_t graph_data_file_owners(const struct graph *graph, const struct image *ima
     for (; seat; seat = seat_next(seat)) {
         struct image *owner = seat_node(seat)->image;
 
-        if (owner == image)
-            continue;
+        if (owner == image || seat_node(seat)->record)
+            continue;           /* a record names disks, and keeps nothing in them */
         if (n < max)
             ret_images[n] = owner;
         n++;
@@ -75,7 +75,7 @@ struct image *graph_data_owner(const struct graph *graph, const struct image *im
     for (; seat; seat = seat_next(seat)) {
         struct image *other = seat_node(seat)->image;
 
-        if (other != image && other->present &&
+        if (other != image && other->present && !seat_node(seat)->record &&
             (!owner || strcmp(other->path, owner->path) < 0))
             owner = other;
     }

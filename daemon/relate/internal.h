@@ -28,6 +28,9 @@ enum spot_kind {
     SPOT_FORMER,                /* the identity of what it led to, */
     SPOT_FORMER_NAME,           /* the file name in it, */
     SPOT_FORMER_SIZE,           /* the size of what it led to */
+    /* In a folder: */
+    SPOT_RECORDS,               /* VMware's records, */
+    SPOT_BESIDE,                /* and what may be a virtual machine's disk */
 };
 
 /* seats.c: made of a kind and a text, an identity or a number; of kind SPOT_NONE it is nowhere. */
@@ -65,8 +68,8 @@ struct seats {
 
 /* Those of every image, */
 enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, _SEAT_OWN_MAX };
-/* and those of one with a parent or a data file. */
-enum { SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, SEAT_DATA_FILE, _SEAT_REFERENCE_MAX };
+/* and those of one with a parent or a data file, of a record, or of what may be a record's disk. */
+enum { SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, SEAT_DATA_FILE, SEAT_FOLDER, _SEAT_REFERENCE_MAX };
 
 enum {
     NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
@@ -83,6 +86,18 @@ enum {
     NODE_WEIGH = 1 << 10,       /* its relation to its parent is to be weighed again */
     NODE_TOLD_BELOW = 1 << 11,  /* while refreshing: it, and what it stands on, is told of what
                                  * changed above */
+    NODE_TOLD_FOLDER = 1 << 12, /* while refreshing: a record, with whose folder that was done */
+};
+
+/* What all marks of a file mean of which a record says something else now. */
+#define NODE_RECORDED (NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS)
+
+/* What a node is of VMware's records; 0 none. */
+enum {
+    RECORD_IS = 1 << 0,
+    RECORD_SNAPSHOTS = 1 << 1,  /* a list of snapshots; else a virtual machine's definition */
+    RECORD_READ = 1 << 2,       /* its names are known */
+    RECORD_LOST = 1 << 3,       /* a file that it names is not where it should be */
 };
 
 /* What a node keeps of its own evidence. */
@@ -162,6 +177,7 @@ struct node {
     uint8_t kind, decisive, against;    /* as weighed */
     bool golden_by_policy, golden_by_inference;
     bool seen_present;
+    uint8_t record;             /* RECORD_* */
     bool raw;                   /* image_opened_raw(), as the node is seated */
     uint8_t doubt, doubt_format;        /* owner.c: enum doubt; enum qca_format, 0 any */
     struct relation relation;
@@ -182,6 +198,8 @@ struct graph {
     struct doubt_count *doubts; /* by datastore */
     size_t n_doubts;
     bool doubts_changed, doubts_uncounted, had_owners;
+    size_t n_records;
+    bool records_left;          /* one is not in its folder any more */
     size_t n_doubtful;          /* nodes with doubt_seats */
     struct same *same;          /* never NULL */
     struct relation *spare;     /* never NULL: what graph_relation() says in the place of a node's,
@@ -246,6 +264,8 @@ struct spot spot_of_text(const struct graph *graph, enum spot_kind kind, const c
 struct spot spot_of_identity(const struct graph *graph, enum spot_kind kind,
                              const struct identity *identity);
 struct spot spot_of_number(const struct graph *graph, enum spot_kind kind, uint64_t number);
+/* Of the folder in which the path lies. */
+struct spot spot_of_folder(const struct graph *graph, enum spot_kind kind, const char *path);
 /* The same text, identity or number, as another kind. */
 struct spot spot_as(struct spot spot, enum spot_kind kind);
 bool spot_equal(struct spot a, struct spot b);
@@ -266,6 +286,8 @@ struct node *graph_next(const struct graph *graph, struct node *node);
     for (node = graph_first(graph); node; node = graph_next(graph, node))
 int seat_block_new(struct node *node, size_t n, struct seat_block **ret_block);
 
+#define BIT(evidence) (UINT32_C(1) << (evidence))
+
 /* ---- kind.c ---------------------------------------------------------------------------------- */
 
 /* Weighs all relations that may have become something else; their nodes are dirty then. */
@@ -279,6 +301,21 @@ bool node_has_other_disks(const struct graph *graph, const struct node *node);
 /* Decides by a set of evidence. */
 void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
                      enum relation_evidence *ret_decisive, enum relation_evidence *ret_against);
+
+/* ---- record.c -------------------------------------------------------------------------------- */
+
+/* What the node is of records, by its image. */
+uint8_t node_record(const struct node *node);
+/* Where it is seated in its folder. */
+struct spot node_folder_spot(const struct graph *graph, const struct node *node);
+/* While refreshing, first: what lies beside records that changed. */
+void graph_tell_beside(struct graph *graph);
+/* A virtual machine has it as a disk, or as the state of one. */
+bool record_owns(const struct graph *graph, const struct image *image);
+/* Were all records read that lie beside the image, and are there any that count? */
+bool records_know(const struct graph *graph, const struct image *image);
+/* 1 << enum relation_evidence: what records say of the node and its parent. */
+uint32_t record_evidence(const struct graph *graph, const struct node *node);
 
 /* ---- golden.c -------------------------------------------------------------------------------- */
 
@@ -295,6 +332,9 @@ void graph_find_leaves(struct graph *graph);
 /* ---- names.c --------------------------------------------------------------------------------- */
 
 bool path_same_folder(const char *a, const char *b);
+/* Is the overlay called as ESXi calls the layers of one disk: NAME-NNNNNN.vmdk, on NAME.vmdk or
+ * another such layer in the same folder? */
+bool layer_name_is_delta(const char *overlay_path, const char *parent_path);
 enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
 /* Are both members of one series, the overlay the later one: "s2" on "s1"? */
 bool layer_name_follows(const char *overlay_path, const char *parent_path);

@@ -56,6 +56,10 @@ static const struct evidence_row rows[_EVIDENCE_MAX] = {
         "its name is the parent's with another number" },
     [EVIDENCE_BELOW_SERIES] = { RELATION_SNAPSHOT, STRENGTH_STRONG,
         "it is the first of a series of layers by their names" },
+    [EVIDENCE_RECORD_SNAPSHOT] = { RELATION_SNAPSHOT, STRENGTH_CERTAIN,
+        "the list of snapshots of its virtual machine has the parent" },
+    [EVIDENCE_DELTA_NAME] = { RELATION_SNAPSHOT, STRENGTH_CLEAR,
+        "its name is the parent's with six digits, as ESXi names the layers of a disk" },
 
     [EVIDENCE_GOLDEN_POLICY] = { RELATION_CLONE, STRENGTH_DECLARED,
         "the configuration declares the parent golden" },
@@ -79,6 +83,10 @@ static const struct evidence_row rows[_EVIDENCE_MAX] = {
         "the parent lies in another folder" },
     [EVIDENCE_NO_SNAPSHOT] = { RELATION_CLONE, STRENGTH_WEAK,
         "libvirt knows its domain, and no snapshot that made it" },
+    [EVIDENCE_RECORD_NO_SNAPSHOT] = { RELATION_CLONE, STRENGTH_WEAK,
+        "it is the disk of a virtual machine whose list of snapshots does not have the parent" },
+    [EVIDENCE_OTHER_MACHINE] = { RELATION_CLONE, STRENGTH_CERTAIN,
+        "the parent is the disk of another virtual machine" },
     [EVIDENCE_DISK_ITSELF] = { RELATION_CLONE, STRENGTH_WEAK,
         "the parent is itself the disk of a domain that does not use the overlay" },
     /* Whoever may write a file there could give it any name: no name makes it one of the parent's
@@ -99,7 +107,6 @@ const char *relation_kind_name(enum relation_kind kind)
     return (unsigned)kind < _RELATION_KIND_MAX ? names[kind] : NULL;
 }
 
-#define BIT(evidence) (UINT32_C(1) << (evidence))
 #define A_DAY (INT64_C(86400) * (int64_t)NSEC_PER_SEC)
 #define CHILDREN_ASKED 64       /* of one parent, when its overlays have to be compared */
 #define BITMAPS_ASKED 64
@@ -302,6 +309,8 @@ static uint32_t file_evidence(const struct node *node, bool *ret_plain)
         set |= BIT(EVIDENCE_SNAPSHOT_NAME);
     else if (node->name_says == NAME_COUNTED)
         set |= BIT(EVIDENCE_COUNTED_NAME);
+    if (layer_name_is_delta(image->path, below->path))
+        set |= BIT(EVIDENCE_DELTA_NAME);
     *ret_plain = same_folder && same_size;
     return set;
 }
@@ -435,7 +444,8 @@ static bool node_is_strangers(const struct graph *graph, const struct node *node
 static void node_gather(struct graph *graph, struct node *node)
 {
     const uint32_t certain = BIT(EVIDENCE_LIBVIRT_SNAPSHOT) | BIT(EVIDENCE_LIBVIRT_BRANCH) |
-                             BIT(EVIDENCE_LIBVIRT_CHECKPOINT) | BIT(EVIDENCE_DISK_MOVED);
+                             BIT(EVIDENCE_LIBVIRT_CHECKPOINT) | BIT(EVIDENCE_DISK_MOVED) |
+                             BIT(EVIDENCE_RECORD_SNAPSHOT);
     const struct node *parent = node->parent;
     uint32_t clone = 0;
     bool plain;
@@ -444,7 +454,7 @@ static void node_gather(struct graph *graph, struct node *node)
         return;
     node->name_says = layer_name_says(node->image->path, parent->image->path);
     node->evidence = file_evidence(node, &plain);
-    node->evidence |= libvirt_evidence(graph, node);
+    node->evidence |= libvirt_evidence(graph, node) | record_evidence(graph, node);
     if (graph_disk_moved(graph, node->image, parent->image))
         node->evidence |= BIT(EVIDENCE_DISK_MOVED);
     if (parent->golden_by_policy)
@@ -452,7 +462,8 @@ static void node_gather(struct graph *graph, struct node *node)
     if (image_is_golden_by_baseline(parent->image))
         node->evidence |= BIT(EVIDENCE_GOLDEN_BASELINE);
     for (enum relation_evidence i = EVIDENCE_NONE + 1; i < _EVIDENCE_MAX; i++)
-        if (rows[i].kind == RELATION_CLONE && i != EVIDENCE_NO_SNAPSHOT)
+        if (rows[i].kind == RELATION_CLONE && i != EVIDENCE_NO_SNAPSHOT &&
+            i != EVIDENCE_RECORD_NO_SNAPSHOT)
             clone |= BIT(i);
     node->kind_flags &= ~KIND_PLAIN;
     if (plain && !(node->evidence & clone))
@@ -461,6 +472,7 @@ static void node_gather(struct graph *graph, struct node *node)
                node_is_strangers(graph, node)           ? KIND_STRANGER
                : node->evidence & certain               ? KIND_CERTAIN
                : node->name_says >= NAME_SNAPSHOT ||
+                       (node->evidence & BIT(EVIDENCE_DELTA_NAME)) ||
                        (node->kind_flags & (KIND_BACKUP | KIND_COPY)) ? 0
                                                         : KIND_OTHER_DISK);
 }

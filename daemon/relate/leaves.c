@@ -43,7 +43,7 @@ static bool node_is_disk(const struct graph *graph, const struct node *node)
 {
     struct usage usage = graph_image_usage(graph, node->image);
 
-    return usage_source(&usage);
+    return usage_source(&usage) || graph_machine(graph, node->image);
 }
 
 /* Goes through all layers of one disk. What a merge left above the layer that a domain has as its

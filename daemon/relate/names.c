@@ -28,6 +28,35 @@ bool path_same_folder(const char *a, const char *b)
     return n == (end_b ? (size_t)(end_b - b) : 0) && memcmp(a, b, n) == 0;
 }
 
+/* The name without ".vmdk" and without the number of a layer; 0: it is not called so. */
+static size_t delta_root(const char *path, bool *ret_delta)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name), digits = 0;
+
+    *ret_delta = false;
+    if (n <= 5 || strcasecmp(name + n - 5, ".vmdk") != 0)
+        return 0;
+    n -= 5;
+    while (digits < 6 && digits < n && isdigit((unsigned char)name[n - 1 - digits]))
+        digits++;
+    if (digits < 6 || n <= 7 || name[n - 7] != '-')
+        return n;
+    *ret_delta = true;
+    return n - 7;
+}
+
+bool layer_name_is_delta(const char *overlay_path, const char *parent_path)
+{
+    const char *slash = strrchr(overlay_path, '/'), *below = strrchr(parent_path, '/');
+    bool delta, also;
+    size_t n = delta_root(overlay_path, &delta);
+
+    return delta && n == delta_root(parent_path, &also) &&
+           path_same_folder(overlay_path, parent_path) &&
+           memcmp(slash ? slash + 1 : overlay_path, below ? below + 1 : parent_path, n) == 0;
+}
+
 static bool piece_is(struct piece piece, const char *word)
 {
     return piece.length == strlen(word) && strncasecmp(piece.text, word, piece.length) == 0;

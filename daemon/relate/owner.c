@@ -312,7 +312,11 @@ static bool owners_know(const struct graph *graph, const struct image *image)
     const struct owners *owners = graph->owners;
     size_t n = folder_length(image->path), least;
 
-    if (!owners || owners->unread)
+    if (owners && owners->unread)
+        return false;
+    if (records_know(graph, image))
+        return true;
+    if (!owners)
         return false;
     if (owners_find(owners, image->path, n))
         return true;
@@ -374,8 +378,9 @@ static bool node_is_free(const struct graph *graph, const struct node *node)
            S_ISREG(image->fingerprint.mode) &&
            graph_use(graph, image) == FILES_UNUSED && !path_is_kept(image->path) &&
            !(node->kind_flags & (KIND_PLACE | KIND_NAME)) &&
-           (!image->datastore || !image->datastore->root.network) &&
+           (!image->datastore || !image->datastore->root.network || records_know(graph, image)) &&
            graph_image_usage(graph, image).n_entries == 0 && !graph_is_data_file(graph, image) &&
+           !record_owns(graph, image) && !image_is_tracking(image) && !node->record &&
            !has_other_names(graph, node) && !image_is_meant(graph, image);
 }
 
@@ -387,17 +392,18 @@ static bool node_joins_parent(const struct node *node)
            node->relation.kind != RELATION_CLONE;
 }
 
-/* Is the overlay a later state of a disk that a domain has as it was before? With a definition that
+/* Is the overlay a later state of a disk that a domain, or a virtual machine, has as it was before? With a definition that
  * is older than the disk, from a backup say, it is the newest data that nothing refers to. When the
  * parent was written after the overlay was made, as by a merge, it is no state of anything. */
 static bool node_is_later_state(const struct graph *graph, const struct node *node)
 {
     int64_t birth = image_birth(node->image), slack = SNAPSHOT_SLACK;
-    bool disk = false;
     struct usage usage;
+    bool disk;
 
     if (!node_joins_parent(node))
         return false;
+    disk = graph_machine(graph, node->parent->image);
     usage = graph_image_usage(graph, node->parent->image);
     for (size_t i = 0; i < usage.n_entries; i++) {
         const struct usage_entry *entry = &usage.entries[i];
@@ -538,7 +544,7 @@ void graph_tell_below(struct graph *graph)
 {
     struct node *node;
 
-    if (graph->owners)
+    if (graph->owners || graph->n_records > 0)
         TAILQ_FOREACH(node, &graph->touched, touched)
             node_tell_below(graph, node);
 }

@@ -35,6 +35,11 @@ static void node_observe(struct graph *graph, struct node *node)
         node_mark(graph, parent, NODE_CHECK_GOLDEN);
     }
     node->raw = image_opened_raw(graph, node->image);
+    if (node->record)
+        node_tell_data(graph, node);
+    graph->n_records -= node->record != 0;
+    node->record = node_record(node);
+    graph->n_records += node->record != 0;
     end = node_end(node);
     if (end != node->seen_end)
         node_mark(graph, node, NODE_DIRTY);
@@ -498,6 +503,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
 {
     struct node *node;
 
+    graph_tell_beside(graph);
     graph_weigh(graph);
     graph_check_golden(graph);
     spread_dirty(graph);

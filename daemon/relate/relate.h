@@ -39,6 +39,8 @@ enum relation_evidence {
     EVIDENCE_WRITTEN_UNTIL,     /* the parent was written until the overlay was made, never since */
     EVIDENCE_COUNTED_NAME,      /* the overlay's name is the parent's with a number */
     EVIDENCE_BELOW_SERIES,      /* the overlay is the first of a series, beside its parent */
+    EVIDENCE_RECORD_SNAPSHOT,   /* a list of snapshots of VMware's has the parent */
+    EVIDENCE_DELTA_NAME,        /* ESXi gives such names to the layers of a disk */
     /* for a clone */
     EVIDENCE_GOLDEN_POLICY,     /* the parent is golden by the configuration */
     EVIDENCE_GOLDEN_BASELINE,   /* it was golden when its content was remembered */
@@ -51,6 +53,9 @@ enum relation_evidence {
     EVIDENCE_WRITTEN_BEFORE,    /* it was last written a day and more before the overlay was made */
     EVIDENCE_OTHER_FOLDER,
     EVIDENCE_NO_SNAPSHOT,       /* libvirt knows the domain, and no snapshot that made it */
+    EVIDENCE_RECORD_NO_SNAPSHOT,        /* it is a virtual machine's disk, and its list of snapshots
+                                         * does not have the parent */
+    EVIDENCE_OTHER_MACHINE,     /* the parent is another virtual machine's */
     EVIDENCE_DISK_ITSELF,       /* the parent is a domain's disk, and the overlay is not */
     EVIDENCE_STRANGER,          /* neither the parent's owner, root nor libvirt made the overlay */
     _EVIDENCE_MAX,
@@ -218,6 +223,18 @@ bool lost_stayed(const struct image *image, const struct lost_parent *lost);
 struct image *graph_find_renamed(const struct graph *graph, const struct usage_entry *entry);
 /* Tell that the content of an image was read: it may be what others look for. */
 void graph_content_changed(struct graph *graph, const struct image *image);
+
+/* ---- record.c -------------------------------------------------------------------------------- */
+
+/* What VMware's records say of a disk. Their word counts only where whoever wrote it could have
+ * changed the disk, too, and of what lies in their own folder, or is named by its volume. */
+
+/* The definition of the virtual machine that has the image as a disk; NULL none. */
+struct image *graph_machine(const struct graph *graph, const struct image *image);
+/* The list of snapshots that has the image as a disk's state; NULL none. */
+struct image *graph_snapshot_list(const struct graph *graph, const struct image *image);
+/* Were all lists of snapshots read that lie beside the definition? */
+bool graph_knows_snapshots(const struct graph *graph, const struct image *machine);
 
 /* ---- role.c ---------------------------------------------------------------------------------- */
 

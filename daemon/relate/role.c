@@ -187,6 +187,13 @@ static char *leaf_reason(const struct graph *graph, const struct usage *usage)
             : "It has a parent and no overlay; which domain uses it is not known without libvirt.");
 }
 
+static char *machine_reason(const struct image *machine)
+{
+    _cleanup_free_ char *name = text_escape_string(path_name(machine->path));
+
+    return name ? sentence("It is a disk of the virtual machine that %s defines.", name) : NULL;
+}
+
 static bool stands_on_another(const struct graph *graph, const struct image *image)
 {
     return image->parent.state != REFERENCE_NONE && !image_opened_raw(graph, image);
@@ -198,6 +205,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
     const struct relation *relation = graph_relation(graph, image);
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *source = usage_source(&usage);
+    const struct image *machine = graph_machine(graph, image);
     const char *tool = backup_tool(image->path);
     _cleanup_free_ char *reason = NULL, *words = NULL;
     enum role role = ROLE_UNKNOWN;
@@ -227,6 +235,9 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
     } else if (source) {
         role = ROLE_LEAF;
         reason = leaf_reason(graph, &usage);
+    } else if (machine && relation->n_children == 0) {
+        role = ROLE_LEAF;
+        reason = machine_reason(machine);
     } else if (relation->n_children > 0) {
         _cleanup_free_ char *snapshot = snapshot_words(&usage);
         const struct usage_entry *layer = usage_layer(&usage);

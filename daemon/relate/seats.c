@@ -47,6 +47,13 @@ struct spot spot_of_number(const struct graph *graph, enum spot_kind kind, uint6
                       : (struct spot){ .kind = SPOT_NONE };
 }
 
+struct spot spot_of_folder(const struct graph *graph, enum spot_kind kind, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return spot_of(graph, kind, path, slash ? (size_t)(slash - path) : 0);
+}
+
 struct spot spot_as(struct spot spot, enum spot_kind kind)
 {
     if (spot.kind != SPOT_NONE) {
