@@ -75,12 +75,14 @@ static void evidence_layers(struct evidence *evidence, const struct judging *jud
 }
 
 /* The deepest leaf's: depth, unconsolidated, complete, leaf, leaves (more than one), own-layer,
- * golden, base; domain, connection, disk, running, where libvirt knows it. */
+ * golden, base; domain, connection, disk, running, where libvirt knows it; machine, where a
+ * definition of VMware's names it. */
 static void evidence_place(struct evidence *evidence, const struct judging *judging)
 {
     const struct relation *relation = judging->chain;
     struct usage usage = graph_image_usage(judging->graph, judging->leaf);
     const struct usage_entry *source = usage_source(&usage);
+    const struct image *machine = source ? NULL : graph_machine(judging->graph, judging->leaf);
 
     evidence_number(evidence, NUMBER_DEPTH, relation->depth);
     evidence_number(evidence, NUMBER_UNCONSOLIDATED, relation->unconsolidated);
@@ -96,6 +98,8 @@ static void evidence_place(struct evidence *evidence, const struct judging *judg
         evidence_text(evidence, TEXT_BASE, relation->base->path);
     if (source)
         evidence_entry(evidence, judging, source);
+    else if (machine)
+        evidence_text(evidence, TEXT_MACHINE, machine->path);
 }
 
 /* The leaf's file name, escaped; where the layers fork, how many leaves there are. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of snapshots in libvirt's light: layers that none explains, layers that grew large,
+/* The judge of snapshots in libvirt's light, and in that of VMware's records: layers that none explains, layers that grew large,
  * chains that fork. */
 #include <errno.h>
 #include <stdio.h>
@@ -57,13 +57,66 @@ static int add_unmanaged(struct judging *judging, const struct usage_entry *sour
     return r;
 }
 
+/* The same of a virtual machine of VMware's: machine, unmanaged, layers [path], layers-omitted,
+ * own-layer, leaf */
+static int add_unmanaged_deltas(struct judging *judging, const struct image *machine, uint32_t n,
+                                struct evidence *layers)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    _cleanup_free_ char *name = name_words(machine->path);
+    int r;
+
+    if (!name)
+        return -ENOMEM;
+    evidence_text(&evidence, TEXT_MACHINE, machine->path);
+    evidence_number(&evidence, NUMBER_UNMANAGED, n);
+    evidence_text(&evidence, TEXT_OWN_LAYER, judging->image->path);
+    evidence_text(&evidence, TEXT_LEAF, judging->leaf->path);
+    evidence_value(&evidence, PART_LAYERS, layers);
+    if (n > NAMES_SHOWN)
+        evidence_number(&evidence, NUMBER_LAYERS_OMITTED, n - NAMES_SHOWN);
+    r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
+                    "has %u layer%s above it in the virtual machine %s that no snapshot of its "
+                    "list explains", n, n == 1 ? "" : "s", name);
+    if (r >= 0)
+        judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
+    return r;
+}
+
+/* A layer is a snapshot's where the list has what lies below it. */
+static int judge_unmanaged_deltas(struct judging *judging, const struct image *machine)
+{
+    _cleanup_evidence_ struct evidence layers = { .object = NULL };
+    const struct image *layer = judging->leaf;
+    uint32_t unmanaged = 0;
+
+    if (!graph_knows_snapshots(judging->graph, machine))
+        return 0;
+    judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
+    if (judging->chain->unconsolidated == 0)
+        return 0;
+    layers = evidence_new_list();
+    for (uint32_t i = 0; i < judging->chain->unconsolidated; i++) {
+        const struct image *below = graph_relation(judging->graph, layer)->parent;
+
+        if (!graph_snapshot_list(judging->graph, below) && unmanaged++ < NAMES_SHOWN) {
+            struct evidence item = evidence_new();
+
+            evidence_text(&item, TEXT_PATH, layer->path);
+            evidence_append(&layers, &item);
+        }
+        layer = below;
+    }
+    return unmanaged > 0 ? add_unmanaged_deltas(judging, machine, unmanaged, &layers) : 0;
+}
+
 /* Of a disk, with its own layer as subject. */
 static int judge_unmanaged(struct judging *judging)
 {
     const struct relation *chain = judging->chain;
     _cleanup_evidence_ struct evidence layers = { .object = NULL };
+    const struct image *layer = judging->leaf, *machine;
     const struct usage_entry *source;
-    const struct image *layer = judging->leaf;
     struct usage usage;
     uint32_t unmanaged = 0;
 
@@ -72,9 +125,12 @@ static int judge_unmanaged(struct judging *judging)
         return 0;
     usage = graph_image_usage(judging->graph, layer);
     source = usage_source(&usage);
+    machine = source ? NULL : graph_machine(judging->graph, layer);
+    if (machine)
+        return judge_unmanaged_deltas(judging, machine);
     /* Layers that no domain uses are no disk's chain. */
     if (!source) {
-        if (usage_is_complete(graph_usage(judging->graph)))
+        if (graph_usage(judging->graph) && usage_is_complete(graph_usage(judging->graph)))
             judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
         return 0;
     }
@@ -163,12 +219,15 @@ static int judge_large(struct judging *judging)
 
 /* ---- chain-forked ---------------------------------------------------------------------------- */
 
-/* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches. */
+/* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches; a list of
+ * snapshots knows of those of what it has. */
 static bool fork_is_managed(const struct judging *judging)
 {
     const struct virt_domain *domain = NULL;
     const struct image *child;
 
+    if (graph_snapshot_list(judging->graph, judging->image))
+        return true;
     for (size_t i = 0; (child = graph_child(judging->image, i)); i++) {
         struct usage usage = graph_image_usage(judging->graph, child);
         const struct usage_entry *made = usage_made(&usage, domain);
@@ -188,7 +247,8 @@ static bool snapshot_is_domains(const struct relation *relation)
            (relation->decisive == EVIDENCE_LIBVIRT_SNAPSHOT ||
             relation->decisive == EVIDENCE_LIBVIRT_BRANCH ||
             relation->decisive == EVIDENCE_LIBVIRT_CHECKPOINT ||
-            relation->decisive == EVIDENCE_DISK_MOVED);
+            relation->decisive == EVIDENCE_DISK_MOVED ||
+            relation->decisive == EVIDENCE_RECORD_SNAPSHOT);
 }
 
 static bool is_read_only(const struct image *image)
@@ -278,7 +338,7 @@ int judge_snapshots(struct judging *judging)
     r = judge_forked(judging);
     if (r >= 0)
         r = judge_large(judging);
-    if (r >= 0 && graph_usage(judging->graph) && usage_status(graph_usage(judging->graph)))
+    if (r >= 0)
         r = judge_unmanaged(judging);
     return r;
 }

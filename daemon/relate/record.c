@@ -207,6 +207,18 @@ bool graph_knows_snapshots(const struct graph *graph, const struct image *machin
     return true;
 }
 
+bool graph_is_vmwares(const struct graph *graph, const struct image *image)
+{
+    const uint32_t layer = BIT(EVIDENCE_RECORD_SNAPSHOT) | BIT(EVIDENCE_RECORD_NO_SNAPSHOT) |
+                           BIT(EVIDENCE_DELTA_NAME);
+    const struct node *node = image_node(image);
+
+    return node && graph_image_usage(graph, image).n_entries == 0 &&
+           ((node->evidence & layer) || graph_machine(graph, image) ||
+            (path_is_vmdk(image->path) &&
+             spot_first(graph, spot_of_folder(graph, SPOT_RECORDS, image->path))));
+}
+
 /* ---- evidence -------------------------------------------------------------------------------- */
 
 /* The virtual machine of a list of snapshots is the one in whose folder it lies. A clone has the

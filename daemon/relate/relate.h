@@ -233,6 +233,8 @@ void graph_content_changed(struct graph *graph, const struct image *image);
 struct image *graph_machine(const struct graph *graph, const struct image *image);
 /* The list of snapshots that has the image as a disk's state; NULL none. */
 struct image *graph_snapshot_list(const struct graph *graph, const struct image *image);
+/* Is it a layer of a disk of VMware's, by records or by its name, and no domain's? */
+bool graph_is_vmwares(const struct graph *graph, const struct image *image);
 /* Were all lists of snapshots read that lie beside the definition? */
 bool graph_knows_snapshots(const struct graph *graph, const struct image *machine);
 

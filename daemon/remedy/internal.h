@@ -116,6 +116,14 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
 void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
                    const char *declared);
 
+/* ---- vmware.c: disks of ESXi's, words alone --------------------------------------------------- */
+
+/* Of a disk with the leaf, whose layers are to be merged; and that no list of snapshots has. */
+void remedy_deltas(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
+void remedy_unmanaged_deltas(struct remedy *remedy, const struct graph *graph,
+                             const struct image *leaf);
+void remedy_leftover_disk(struct remedy *remedy, const struct image *image);
+
 /* ---- lost.c ---------------------------------------------------------------------------------- */
 
 /* Of a chain, or tree, of which the image is the base. */

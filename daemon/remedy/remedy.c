@@ -431,6 +431,27 @@ static const struct image *own_layer(const struct graph *graph, const struct ima
     return relation && relation->own_layer ? relation->own_layer : image;
 }
 
+static void merge_layers(struct remedy *remedy, const struct graph *graph,
+                         const struct image *leaf)
+{
+    if (graph_is_vmwares(graph, leaf))
+        remedy_deltas(remedy, graph, leaf);
+    else
+        remedy_consolidate(remedy, graph, leaf);
+}
+
+static void merge_unmanaged(struct remedy *remedy, const struct graph *graph,
+                            const struct image *leaf)
+{
+    if (graph_is_vmwares(graph, leaf)) {
+        remedy_unmanaged_deltas(remedy, graph, leaf);
+        return;
+    }
+    remedy_text(remedy, "First make sure that no backup of the domain is under way: its tool would "
+                        "merge the layers.");
+    remedy_consolidate(remedy, graph, leaf);
+}
+
 static void remedy_image(struct remedy *remedy, const struct graph *graph,
                          const struct finding *finding, const struct image *image)
 {
@@ -461,36 +482,35 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         if (snapshot)
             remedy_snapshots(remedy, graph, image, snapshot);
         else
-            remedy_consolidate(remedy, graph, disk_leaf(graph, image));
+            merge_layers(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_SNAPSHOT_RUNAWAY:
         remedy_text(remedy, "First find the job that takes the snapshots, and stop it.");
-        remedy_consolidate(remedy, graph, disk_leaf(graph, image));
+        merge_layers(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_SNAPSHOT_UNMANAGED:
-        remedy_text(
-            remedy,
-            "First make sure that no backup of the domain is under way: its tool would merge the "
-            "layers.");
-        remedy_consolidate(remedy, graph, disk_leaf(graph, image));
+        merge_unmanaged(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_BACKUP_LEFTOVER:
         remedy_text(
             remedy,
             "Look at the log of the backup tool, and use its own clean-up if it has one. Else:");
         if (image->parent.state != REFERENCE_NONE && graph_image_usage(graph, image).n_entries > 0)
-            remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
+            merge_layers(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
         else
             remedy_orphan(remedy, graph, image);
         break;
     case FINDING_SNAPSHOT_LARGE:
-        remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
+        merge_layers(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
         break;
     case FINDING_CHAIN_FORKED:
         remedy_fork(remedy, graph, image);
         break;
     case FINDING_ORPHAN:
-        remedy_leftover(remedy, graph, image);
+        if (graph_is_vmwares(graph, image))
+            remedy_leftover_disk(remedy, image);
+        else
+            remedy_leftover(remedy, graph, image);
         break;
     case FINDING_SHARED_WRITABLE:
         remedy_shared(remedy, graph, image);
@@ -508,7 +528,7 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         break;
     case FINDING_CHAIN_DEEP:
     case FINDING_CHAIN_LIMIT:
-        remedy_consolidate(remedy, graph, disk_leaf(graph, image));
+        merge_layers(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_INTERNAL_SNAPSHOTS:
         remedy_snapshots(remedy, graph, image, NULL);
