@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "helpers/files-link.h"
+#include "helpers/files-vmware.h"
 #include "helpers/open-unnoticed.h"
 #include "lib/cleanup.h"
 
@@ -124,6 +125,8 @@ static void tell_file(struct walk *walk, struct files_stat *stat)
         (place_find(walk->place, walk->path, real, &path_fd) < 0 ||
          place_reopen(walk->place, path_fd, &fd, &now, &use) < 0 || now.inode != stat->inode))
         output_record(walk->output, FILES_EVENT_APPEARED, walk->path, 0, stat);
+    else if (vmware_is_locked(walk->path, stat->inode, stat->uid))
+        output_probed(walk->output, walk->path, stat, FILES_WRITER);
     else
         output_probed(walk->output, walk->path, stat, use);
 }

@@ -12,6 +12,7 @@
 
 #include "helpers/clock.h"
 #include "helpers/files-link.h"
+#include "helpers/files-vmware.h"
 #include "helpers/files-walk.h"
 #include "helpers/open-unnoticed.h"
 #include "helpers/sandbox.h"
@@ -360,6 +361,8 @@ static void reply_file(struct files_helper *helper, const struct wire_files_requ
         r = place_look(&helper->place, path, real, &path_fd);
         if (r == 0)
             r = place_reopen(&helper->place, path_fd, &fd, &reply.stat, &use);
+        if (r == 0 && vmware_is_locked(real, reply.stat.inode, reply.stat.uid))
+            use = FILES_WRITER;
     }
     reply.error = r;
     reply.use = use;

@@ -278,6 +278,10 @@ static void judging_init(struct judging *judging, const struct policy *policy,
     }
     if (judgement) {
         judgement->confidence = image->audit->confidence;
+        /* Of another host it is not known what it wrote meanwhile. */
+        if (judgement->confidence > CONFIDENCE_CONFIRMED &&
+            graph_vmware_use(graph, image) == FILES_WRITER)
+            judgement->confidence = CONFIDENCE_CONFIRMED;
         judgement->audited = image->audit->finished;
         judgement->other_file = last && last->identity.inode != 0 &&
                                 !identity_equal(&last->identity, &image->audit->identity);

@@ -283,6 +283,14 @@ static bool run_has_it_open(const struct judging *judging)
     return false;
 }
 
+/* An ESXi host has it open, or its descriptor. */
+static bool is_vmwares(const struct judging *judging)
+{
+    const struct image *owner = graph_data_owner(judging->graph, judging->image);
+
+    return graph_is_vmwares(judging->graph, owner ? owner : judging->image);
+}
+
 /* locked [two probes: the first, and the last] */
 static int judge_foreign(struct judging *judging)
 {
@@ -294,7 +302,8 @@ static int judge_foreign(struct judging *judging)
     if (!usage_is_complete(graph_usage(judging->graph)) ||
         (image->datastore && image->datastore->root.network))
         return 0;
-    if (image->locked != FILES_WRITER || writer_is_of_data_file(judging)) {
+    if (image->locked != FILES_WRITER || writer_is_of_data_file(judging) ||
+        is_vmwares(judging)) {
         judging_looked(judging, FINDING_FOREIGN_WRITER);
         return 0;
     }

@@ -219,6 +219,30 @@ bool graph_is_vmwares(const struct graph *graph, const struct image *image)
              spot_first(graph, spot_of_folder(graph, SPOT_RECORDS, image->path))));
 }
 
+enum files_use graph_vmware_use(const struct graph *graph, const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image), *own;
+    const struct node *node = image_node(image);
+    const struct image *disk = image, *machine;
+    enum files_use use = FILES_UNUSED;
+
+    if (!node || node->record || !path_is_vmdk(image->path))
+        return FILES_UNUSED;
+    for (size_t i = 0; i < image->extents.n; i++) {
+        const struct reference *piece = &image->extents.items[i];
+        const struct image *file = piece->state == REFERENCE_FOUND
+                                       ? graph_find_identity(graph, &piece->identity) : NULL;
+
+        if (file && file->use > use)
+            use = file->use;
+    }
+    own = graph_relation(graph, relation->own_layer ? relation->own_layer : image);
+    if (own && own->deepest_leaf)
+        disk = own->deepest_leaf;
+    machine = graph_machine(graph, disk);
+    return machine && machine->use > use ? machine->use : use;
+}
+
 /* ---- evidence -------------------------------------------------------------------------------- */
 
 /* The virtual machine of a list of snapshots is the one in whose folder it lies. A clone has the

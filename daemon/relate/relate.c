@@ -190,8 +190,10 @@ struct usage graph_image_usage(const struct graph *graph, const struct image *im
 enum files_use graph_use(const struct graph *graph, const struct image *image)
 {
     struct usage usage = graph_image_usage(graph, image);
-    enum files_use said = usage_use(&usage);
+    enum files_use said = usage_use(&usage), vmware = graph_vmware_use(graph, image);
 
+    if (vmware > said)
+        said = vmware;
     return said > image->use ? said : image->use;
 }
 

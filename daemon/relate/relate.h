@@ -189,7 +189,7 @@ char *graph_relation_reason(const struct graph *graph, const struct image *image
 struct image *graph_data_owner(const struct graph *graph, const struct image *image);
 /* Was it raw when it was seen before, and is it as large as it was? */
 bool image_was_raw(const struct image *image);
-/* Do the locks, or libvirt, say that it is in use? */
+/* Do the locks, libvirt, or what lies beside it, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
 /* ---- former.c -------------------------------------------------------------------------------- */
@@ -235,6 +235,9 @@ struct image *graph_machine(const struct graph *graph, const struct image *image
 struct image *graph_snapshot_list(const struct graph *graph, const struct image *image);
 /* Is it a layer of a disk of VMware's, by records or by its name, and no domain's? */
 bool graph_is_vmwares(const struct graph *graph, const struct image *image);
+/* How ESXi's locks say that it is in use: those on its pieces, and on the definition of the virtual
+ * machine that has it, or a layer above it, as a disk. */
+enum files_use graph_vmware_use(const struct graph *graph, const struct image *image);
 /* Were all lists of snapshots read that lie beside the definition? */
 bool graph_knows_snapshots(const struct graph *graph, const struct image *machine);
 

@@ -237,6 +237,8 @@ static bool is_in_use(const struct gate *gate, const struct gate_item *item, cha
     enum files_use locked = look && look->error == 0 ? look->use : item->image->use,
                    said = usage_use(&usage);
 
+    if (graph_vmware_use(gate->graph, item->image) == FILES_WRITER)
+        return say(detail, "an ESXi host has it locked");
     if (is_live_leaf(gate, item->image))
         return false;
     if (is_live_layer(gate, item->image))
