@@ -170,7 +170,7 @@ static bool header_is_lost(const struct graph *graph, const struct image *image)
     const struct usage_entry *source = usage_source(&usage);
 
     if (layer->probed_format != QCA_FORMAT_RAW || image->parent.state != REFERENCE_NONE ||
-        image_is_tracking(image))
+        image_is_tracking(image) || graph_is_data_file(graph, image))
         return false;
     if (image->former || (image->past.format != QCA_FORMAT_UNKNOWN &&
                           image->past.format != QCA_FORMAT_RAW))

@@ -213,8 +213,12 @@ static void tell_file(struct graph *graph, const struct node *node, struct spot 
 {
     struct seat *seat = spot_first(graph, spot_as(data, SPOT_IDENTITY));
 
-    for (; seat; seat = seat_next(seat))
+    for (; seat; seat = seat_next(seat)) {
         node_mark(graph, seat_node(seat), node->record ? NODE_RECORDED : NODE_TELL);
+        /* a piece of a disk has lost no header */
+        if (!node->record && node_doubt(graph, seat_node(seat)) < 0)
+            graph->doubts_uncounted = true;
+    }
 }
 
 static void leave_extents(struct graph *graph, struct node *node)

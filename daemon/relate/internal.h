@@ -312,6 +312,8 @@ struct spot node_folder_spot(const struct graph *graph, const struct node *node)
 void graph_tell_beside(struct graph *graph);
 /* A virtual machine has it as a disk, or as the state of one. */
 bool record_owns(const struct graph *graph, const struct image *image);
+/* Has it the image, or the deepest layer that stands on it? A long chain is free of cost so. */
+bool record_has_above(const struct graph *graph, const struct image *image);
 /* Were all records read that lie beside the image, and are there any that count? */
 bool records_know(const struct graph *graph, const struct image *image);
 /* 1 << enum relation_evidence: what records say of the node and its parent. */

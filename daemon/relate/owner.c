@@ -483,7 +483,8 @@ bool graph_is_unused(const struct graph *graph, const struct image *image)
 {
     const struct node *node = image_node(image);
 
-    if (!node || !graph_knows_owners(graph, image) || !tree_is_free(graph, node))
+    if (!node || !graph_knows_owners(graph, image) || record_has_above(graph, image) ||
+        !tree_is_free(graph, node))
         return false;
     for (unsigned n = 0; n < TREE_MAX && node_joins_parent(node) &&
                          node_is_free(graph, node->parent); n++)

@@ -172,6 +172,22 @@ bool record_owns(const struct graph *graph, const struct image *image)
     return false;
 }
 
+bool record_has_above(const struct graph *graph, const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image), *own;
+    const struct node *node;
+
+    if (graph->n_records == 0 || !relation || !relation->own_layer)
+        return false;
+    own = graph_relation(graph, relation->own_layer);
+    if (!own || !own->deepest_leaf || !graph_machine(graph, own->deepest_leaf))
+        return false;
+    node = image_node(own->deepest_leaf);
+    while (node && node->image != image && node->relation.depth > relation->depth)
+        node = node->parent;
+    return node && node->image == image;
+}
+
 bool records_know(const struct graph *graph, const struct image *image)
 {
     struct seat *seat;
