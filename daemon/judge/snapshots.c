@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of snapshots in libvirt's light, and in that of VMware's records: layers that none explains, layers that grew large,
- * chains that fork. */
+/* The judge of snapshots in libvirt's light, and in that of VMware's records: layers that none
+ * explains, layers that grew large, chains that fork. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,8 +219,8 @@ static int judge_large(struct judging *judging)
 
 /* ---- chain-forked ---------------------------------------------------------------------------- */
 
-/* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches; a list of
- * snapshots knows of those of what it has. */
+/* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches; a list
+ * of snapshots knows of those of what it has. */
 static bool fork_is_managed(const struct judging *judging)
 {
     const struct virt_domain *domain = NULL;

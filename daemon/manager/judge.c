@@ -130,8 +130,8 @@ static bool is_called_image(const struct manager *manager, const struct image *i
     struct usage usage = graph_image_usage(manager->graph, image);
 
     return image->listed || (relation && relation->n_children > 0) || usage.n_entries > 0 ||
-           image->baseline || image_is_record(image) || has_image_name(image) || image->audit->locked != FILES_UNUSED ||
-           graph_is_data_file(manager->graph, image);
+           image->baseline || image_is_record(image) || has_image_name(image) ||
+           image->audit->locked != FILES_UNUSED || graph_is_data_file(manager->graph, image);
 }
 
 static void settle(struct manager *manager, struct image *image)

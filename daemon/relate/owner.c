@@ -392,9 +392,10 @@ static bool node_joins_parent(const struct node *node)
            node->relation.kind != RELATION_CLONE;
 }
 
-/* Is the overlay a later state of a disk that a domain, or a virtual machine, has as it was before? With a definition that
- * is older than the disk, from a backup say, it is the newest data that nothing refers to. When the
- * parent was written after the overlay was made, as by a merge, it is no state of anything. */
+/* Is the overlay a later state of a disk that a domain, or a virtual machine, has as it was before?
+ * With a definition that is older than the disk, from a backup say, it is the newest data that
+ * nothing refers to. When the parent was written after the overlay was made, as by a merge, it is
+ * no state of anything. */
 static bool node_is_later_state(const struct graph *graph, const struct node *node)
 {
     int64_t birth = image_birth(node->image), slack = SNAPSHOT_SLACK;

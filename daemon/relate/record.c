@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What VMware's records say of disks: which are a virtual machine's (NAME.vmx), and which are states
- * of disks at snapshots (NAME.vmsd). They lie in the folder of the virtual machine. */
+/* What VMware's records say of disks: which are a virtual machine's (NAME.vmx), and which are
+ * states of disks at snapshots (NAME.vmsd). They lie in the folder of the virtual machine. */
 #include <string.h>
 #include <strings.h>
 

@@ -116,7 +116,7 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
 void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
                    const char *declared);
 
-/* ---- vmware.c: disks of ESXi's, words alone --------------------------------------------------- */
+/* ---- vmware.c: disks of ESXi's, words alone -------------------------------------------------- */
 
 /* Of a disk with the leaf, whose layers are to be merged; and that no list of snapshots has. */
 void remedy_deltas(struct remedy *remedy, const struct graph *graph, const struct image *leaf);

@@ -30,9 +30,10 @@ static void remedy_merge(struct remedy *remedy, const struct image *leaf)
     remedy_text(remedy, "Then \"vim-cmd vmsvc/snapshot.removeall NUMBER\" merges all layers of its "
                         "disks; the datastore has to have room for what they hold.");
     remedy_text(remedy,
-                "Where that fails, and the virtual machine is off: \"vmkfstools -i LEAF NEW.vmdk\", "
-                "with %s as LEAF, by its path on that host, makes one disk of all layers. Make "
-                "that its disk, and keep the old one until it has run well.", quoted);
+                "Where that fails, and the virtual machine is off: \"vmkfstools -i LEAF "
+                "NEW.vmdk\", with %s as LEAF, by its path on that host, makes one disk of all "
+                "layers. Make that its disk, and keep the old one until it has run well.",
+                quoted);
 }
 
 void remedy_deltas(struct remedy *remedy, const struct graph *graph, const struct image *leaf)
