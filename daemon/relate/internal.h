@@ -286,7 +286,7 @@ struct node *graph_next(const struct graph *graph, struct node *node);
     for (node = graph_first(graph); node; node = graph_next(graph, node))
 int seat_block_new(struct node *node, size_t n, struct seat_block **ret_block);
 
-#define BIT(evidence) (UINT32_C(1) << (evidence))
+#define EVIDENCE_BIT(evidence) (UINT32_C(1) << (evidence))
 
 /* ---- kind.c ---------------------------------------------------------------------------------- */
 

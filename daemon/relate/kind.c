@@ -107,6 +107,7 @@ const char *relation_kind_name(enum relation_kind kind)
     return (unsigned)kind < _RELATION_KIND_MAX ? names[kind] : NULL;
 }
 
+#define BIT(evidence) EVIDENCE_BIT(evidence)
 #define A_DAY (INT64_C(86400) * (int64_t)NSEC_PER_SEC)
 #define CHILDREN_ASKED 64       /* of one parent, when its overlays have to be compared */
 #define BITMAPS_ASKED 64

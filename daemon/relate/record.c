@@ -225,8 +225,9 @@ bool graph_knows_snapshots(const struct graph *graph, const struct image *machin
 
 bool graph_is_vmwares(const struct graph *graph, const struct image *image)
 {
-    const uint32_t layer = BIT(EVIDENCE_RECORD_SNAPSHOT) | BIT(EVIDENCE_RECORD_NO_SNAPSHOT) |
-                           BIT(EVIDENCE_DELTA_NAME);
+    const uint32_t layer = EVIDENCE_BIT(EVIDENCE_RECORD_SNAPSHOT) |
+                           EVIDENCE_BIT(EVIDENCE_RECORD_NO_SNAPSHOT) |
+                           EVIDENCE_BIT(EVIDENCE_DELTA_NAME);
     const struct node *node = image_node(image);
 
     return node && graph_image_usage(graph, image).n_entries == 0 &&
@@ -273,8 +274,10 @@ uint32_t record_evidence(const struct graph *graph, const struct node *node)
     list = graph_snapshot_list(graph, below);
     other = list ? list : graph_machine(graph, below);
     if (machine && other && !path_same_folder(machine->path, other->path))
-        return BIT(EVIDENCE_OTHER_MACHINE);
+        return EVIDENCE_BIT(EVIDENCE_OTHER_MACHINE);
     if (list && (machine || path_same_folder(image->path, below->path)))
-        return BIT(EVIDENCE_RECORD_SNAPSHOT);
-    return machine && graph_knows_snapshots(graph, machine) ? BIT(EVIDENCE_RECORD_NO_SNAPSHOT) : 0;
+        return EVIDENCE_BIT(EVIDENCE_RECORD_SNAPSHOT);
+    if (machine && graph_knows_snapshots(graph, machine))
+        return EVIDENCE_BIT(EVIDENCE_RECORD_NO_SNAPSHOT);
+    return 0;
 }

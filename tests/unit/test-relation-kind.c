@@ -603,6 +603,162 @@ static void row_disk_itself(void **state)
     assert_is(world, overlay, RELATION_CLONE, EVIDENCE_DISK_ITSELF);
 }
 
+/* ---- what VMware's records say --------------------------------------------------------------- */
+
+/* One that names these files, NULL-ended, as what says; each is there when it is an image. */
+static struct image *record(struct world *world, const char *path, enum qca_format format,
+                            const char *what, const char *const *names)
+{
+    struct image *image = add(world, path, NULL);
+    struct qca_image_info *info = &image->audit->report->layers[0].info;
+    size_t n = 0;
+
+    while (names[n])
+        n++;
+    info->format = format;
+    info->extents = calloc(n, sizeof(*info->extents));
+    image->extents.items = calloc(n, sizeof(*image->extents.items));
+    assert_true(info->extents && image->extents.items);
+    info->n_extents = image->extents.n = n;
+    for (size_t i = 0; i < n; i++) {
+        const struct image *file = graph_find(world->store.graph, names[i]);
+        struct reference *name = &image->extents.items[i];
+
+        info->extents[i].name = strdup(names[i]);
+        *name = (struct reference){ .state = file ? REFERENCE_FOUND : REFERENCE_MISSING,
+                                    .stored = strdup(names[i]), .format = strdup(what) };
+        if (file)
+            name->identity = file->identity;
+    }
+    changed(world, image);
+    return image;
+}
+
+#define NAMES(...) (const char *const[]){ __VA_ARGS__, NULL }
+
+static void row_record_snapshot(void **state)
+{
+    struct world *world = *state;
+    struct image *overlay = pair(world, "/vm/web/b.vmdk", "/vm/web/a.vmdk"), *list;
+
+    world->store.images[0]->fingerprint.mtime = T0 + MINUTE;    /* no sign of a snapshot */
+    changed(world, world->store.images[0]);
+    (void)record(world, "/vm/web/web.vmx", QCA_FORMAT_VMX, "DISK", NAMES("/vm/web/b.vmdk"));
+    assert_is(world, overlay, RELATION_CLONE, EVIDENCE_RECORD_NO_SNAPSHOT);
+    list = record(world, "/vm/web/web.vmsd", QCA_FORMAT_VMSD, "SNAPSHOT",
+                  NAMES("/vm/web/a.vmdk"));
+    assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
+    /* A list that is gone, and one whose names are not known. */
+    list->present = false;
+    changed(world, list);
+    assert_is(world, overlay, RELATION_CLONE, EVIDENCE_RECORD_NO_SNAPSHOT);
+    list->present = true;
+    list->extents.n = 0;
+    changed(world, list);
+    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_NONE);
+    list->extents.n = 1;
+}
+
+static void row_record_no_snapshot(void **state)
+{
+    struct world *world = *state;
+    struct image *overlay = pair(world, "/vm/web/b.vmdk", "/vm/web/a.vmdk"), *machine;
+
+    world->store.images[0]->fingerprint.mtime = T0 + MINUTE;
+    changed(world, world->store.images[0]);
+    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_NONE);
+    machine = record(world, "/vm/web/web.vmx", QCA_FORMAT_VMX, "DISK", NAMES("/vm/web/b.vmdk"));
+    assert_is(world, overlay, RELATION_CLONE, EVIDENCE_RECORD_NO_SNAPSHOT);
+    assert_ptr_equal(graph_machine(world->store.graph, overlay), machine);
+    graph_remove(world->store.graph, machine);
+    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_NONE);
+}
+
+static void row_delta_name(void **state)
+{
+    struct world *world = *state;
+    struct image *overlay = pair(world, "/vm/web/web-000001.vmdk", "/vm/web/web.vmdk");
+
+    assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_DELTA_NAME);
+    assert_is(world, add(world, "/vm/web/web-000007.vmdk", "/vm/web/web-000001.vmdk"),
+              RELATION_SNAPSHOT, EVIDENCE_DELTA_NAME);
+    assert_false(layer_name_is_delta("/vm/a/web-000001.vmdk", "/vm/b/web.vmdk"));
+    assert_false(layer_name_is_delta("/vm/a/web-000001.vmdk", "/vm/a/webb.vmdk"));
+    assert_false(layer_name_is_delta("/vm/a/web-00001.vmdk", "/vm/a/web.vmdk"));
+    assert_false(layer_name_is_delta("/vm/a/web000001.vmdk", "/vm/a/web.vmdk"));
+    assert_false(layer_name_is_delta("/vm/a/web-000001.qcow2", "/vm/a/web.qcow2"));
+    assert_false(layer_name_is_delta("/vm/a/-000001.vmdk", "/vm/a/.vmdk"));
+    assert_false(layer_name_is_delta("/vm/a/web.vmdk", "/vm/a/web-000001.vmdk"));
+}
+
+/* A linked clone stands on the state of another virtual machine. */
+static void row_other_machine(void **state)
+{
+    struct world *world = *state;
+    struct image *overlay = pair(world, "/vm/clone/clone-000001.vmdk", "/vm/web/web.vmdk");
+
+    (void)record(world, "/vm/clone/clone.vmx", QCA_FORMAT_VMX, "DISK",
+                 NAMES("/vm/clone/clone-000001.vmdk"));
+    (void)record(world, "/vm/web/web.vmsd", QCA_FORMAT_VMSD, "SNAPSHOT",
+                 NAMES("/vm/web/web.vmdk"));
+    assert_is(world, overlay, RELATION_CLONE, EVIDENCE_OTHER_MACHINE);
+}
+
+/* Snapshots that branch are none of a template's disks. */
+static void branches_of_a_machine(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/web/web.vmdk", NULL),
+                 *left = add(world, "/vm/web/web-000001.vmdk", "/vm/web/web.vmdk"),
+                 *right = add(world, "/vm/web/web-000002.vmdk", "/vm/web/web.vmdk");
+
+    (void)record(world, "/vm/web/web.vmx", QCA_FORMAT_VMX, "DISK",
+                 NAMES("/vm/web/web-000001.vmdk"));
+    (void)record(world, "/vm/web/web.vmsd", QCA_FORMAT_VMSD, "SNAPSHOT",
+                 NAMES("/vm/web/web.vmdk", "/vm/web/web-000002.vmdk"));
+    assert_is(world, left, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
+    assert_is(world, right, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
+    assert_false(of(world, base)->golden);
+    /* the disk's leaf is the one that the virtual machine has */
+    assert_ptr_equal(of(world, base)->deepest_leaf, left);
+    assert_int_equal(of(world, base)->n_leaves, 1);
+}
+
+static void a_strangers_record(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/web/a.vmdk", NULL),
+                 *overlay = add(world, "/vm/web/b.vmdk", "/vm/web/a.vmdk"), *theirs, *afar;
+
+    base->fingerprint.uid = overlay->fingerprint.uid = 1000;
+    changed(world, base);
+    changed(world, overlay);
+    theirs = record(world, "/vm/web/x.vmsd", QCA_FORMAT_VMSD, "SNAPSHOT",
+                    NAMES("/vm/web/a.vmdk"));
+    theirs->fingerprint.uid = 1001;
+    changed(world, theirs);
+    assert_int_equal(of(world, overlay)->kind, RELATION_UNKNOWN);
+    assert_null(graph_snapshot_list(world->store.graph, base));
+    /* The disk's owner, and root. */
+    theirs->fingerprint.uid = 1000;
+    changed(world, theirs);
+    assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
+    theirs->fingerprint.uid = 0;
+    changed(world, theirs);
+    assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
+    /* From another folder by the volume alone. */
+    afar = record(world, "/vm/far/x.vmx", QCA_FORMAT_VMX, "DISK", NAMES("/vm/web/b.vmdk"));
+    (void)of(world, overlay);
+    assert_null(graph_machine(world->store.graph, overlay));
+    free(afar->extents.items[0].stored);
+    afar->extents.items[0].stored = strdup("/vmfs/volumes/ds/web/b.vmdk");
+    changed(world, afar);
+    (void)of(world, overlay);
+    assert_ptr_equal(graph_machine(world->store.graph, overlay), afar);
+    /* It keeps nothing in the disk. */
+    assert_false(graph_is_data_file(world->store.graph, overlay));
+}
+
 /* ---- how they are weighed -------------------------------------------------------------------- */
 
 static void assert_decided(uint32_t set, enum relation_kind kind, enum relation_evidence decisive,
@@ -842,7 +998,9 @@ int main(void)
         TEST(copies_are_no_disks), TEST(row_template_place), TEST(row_template_name),
         TEST(row_other_size),
         TEST(row_read_only), TEST(row_written_before), TEST(row_other_folder),
-        TEST(row_no_snapshot), TEST(row_disk_itself),
+        TEST(row_no_snapshot), TEST(row_disk_itself), TEST(row_record_snapshot),
+        TEST(row_record_no_snapshot), TEST(row_delta_name), TEST(row_other_machine),
+        TEST(branches_of_a_machine), TEST(a_strangers_record),
         TEST(weighing), TEST(reasons), TEST(names), TEST(clones_of_clones), TEST(the_story),
         TEST(what_is_not_known_divides_a_disk), TEST(age),
     };
