@@ -694,6 +694,95 @@ static void later_states(void **state)
     }
 }
 
+/* ---- disks of VMware's ------------------------------------------------------------------------ */
+
+/* A definition that names the file. */
+static struct image *machine(struct world *world, const char *path, const struct image *disk)
+{
+    struct image *image = add(world, path, NULL);
+    struct qca_image_info *info = &layer_of(image)->info;
+
+    info->format = QCA_FORMAT_VMX;
+    info->extents = calloc(1, sizeof(*info->extents));
+    image->extents.items = calloc(1, sizeof(*image->extents.items));
+    assert_true(info->extents && image->extents.items);
+    info->extents[0].name = strdup(disk->path);
+    image->extents.items[0] = (struct reference){
+        .state = REFERENCE_FOUND, .stored = strdup(disk->path), .format = strdup("DISK"),
+        .identity = disk->identity,
+    };
+    info->n_extents = image->extents.n = 1;
+    updated(world, image);
+    return image;
+}
+
+/* Records say it without libvirt; where there is one, it must have been read, too. */
+static void beside_a_definition(void **state)
+{
+    struct world *world = *state;
+    struct image *disk = add(world, "/vm/web/web.vmdk", NULL),
+                 *old = add(world, "/vm/web/old.vmdk", NULL), *definition;
+
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    assert_null(orphan(world, old));
+    definition = machine(world, "/vm/web/web.vmx", disk);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    assert_non_null(orphan(world, old));
+    assert_null(orphan(world, disk));
+    world->virt.status->connections[0].complete = false;
+    refresh(world);
+    assert_null(orphan(world, old));
+    world->virt.status->connections[0].complete = true;
+    refresh(world);
+    assert_non_null(orphan(world, old));
+    (void)domain(world, other_domain, "/vm/web/old.vmdk", raw);
+    refresh(world);
+    assert_null(orphan(world, old));
+    world->virt.n_domains = 0;
+    free(world->layers[0].path);
+    refresh(world);
+    assert_non_null(orphan(world, old));
+    /* A disk that is not where the definition has it could be any beside it. */
+    definition->extents.items[0].state = REFERENCE_MISSING;
+    updated(world, definition);
+    refresh(world);
+    assert_null(orphan(world, old));
+    assert_null(orphan(world, disk));
+    /* One that was taken out was thrown away since. */
+    free(definition->extents.items[0].format);
+    definition->extents.items[0].format = strdup("ABSENT");
+    updated(world, definition);
+    refresh(world);
+    assert_non_null(orphan(world, old));
+}
+
+/* Nor does one of somebody else own the disk, or say that nobody does. */
+static void beside_a_strangers_definition(void **state)
+{
+    struct world *world = *state;
+    struct image *disk = add(world, "/vm/web/web.vmdk", NULL),
+                 *old = add(world, "/vm/web/old.vmdk", NULL),
+                 *definition = machine(world, "/vm/web/web.vmx", disk);
+
+    disk->fingerprint.uid = old->fingerprint.uid = 1000;
+    updated(world, disk);
+    updated(world, old);
+    definition->fingerprint.uid = 1001;
+    updated(world, definition);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    assert_null(orphan(world, old));
+    assert_null(orphan(world, disk));
+    definition->fingerprint.uid = 1000;
+    updated(world, definition);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    assert_non_null(orphan(world, old));
+    definition = machine(world, "/vm/web/theirs.vmx", old);
+    definition->fingerprint.uid = 1001;
+    updated(world, definition);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    assert_non_null(orphan(world, old));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -705,6 +794,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_base_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(the_base_of_a_disk_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(later_states, setup, teardown),
+        cmocka_unit_test_setup_teardown(beside_a_definition, setup, teardown),
+        cmocka_unit_test_setup_teardown(beside_a_strangers_definition, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
