@@ -116,6 +116,11 @@ bool qca_extent_file_is_flat(const struct qca_extent_file *extent)
     return strcmp(extent->type, "FLAT") == 0 || strcmp(extent->type, "VMFS") == 0;
 }
 
+bool qca_extent_file_is_device(const struct qca_extent_file *extent)
+{
+    return strcmp(extent->type, "VMFSRDM") == 0 || strcmp(extent->type, "VMFSRAW") == 0;
+}
+
 const char *qca_variant_name(enum qca_variant variant)
 {
     return (unsigned)variant < _QCA_VARIANT_MAX ? variants[variant] : NULL;

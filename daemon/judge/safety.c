@@ -258,18 +258,29 @@ uint64_t judge_safety_again(const struct judging *judging)
 static int judge_missing_extents(struct judging *judging)
 {
     const struct image *image = judging->image;
-    const struct reference *first = extent_in_state(image, REFERENCE_MISSING);
+    const struct qca_image_info *info = &judging->layer->info;
+    const struct reference *first = NULL;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     _cleanup_free_ char *stored = NULL;
-    size_t n = 0;
+    size_t n = 0, at = 0;
 
+    /* In the order of those that name a file. The file of a device of an ESXi host holds no data,
+     * and is not to be had elsewhere. */
+    for (size_t i = 0; i < info->n_extents && at < image->extents.n; i++) {
+        const struct reference *extent = image->extents.items + at;
+
+        at += info->extents[i].name != NULL;
+        if (!info->extents[i].name || extent->state != REFERENCE_MISSING ||
+            qca_extent_file_is_device(&info->extents[i]))
+            continue;
+        first = first ? first : extent;
+        n++;
+    }
     if (!first)
         return 0;
     stored = text_escape_string(first->stored);
     if (!stored)
         return -ENOMEM;
-    for (size_t i = 0; i < image->extents.n; i++)
-        n += image->extents.items[i].state == REFERENCE_MISSING;
     evidence = evidence_new();
     evidence_reference(&evidence, first, "extent");
     evidence_text(&evidence, TEXT_STATE, reference_state_name(first->state));

@@ -262,6 +262,9 @@ struct qca_extent_file {
 };
 /* Do the bytes of its file lie as the guest reads them? */
 bool qca_extent_file_is_flat(const struct qca_extent_file *extent);
+/* Does its file only say which device of an ESXi host has the data ("Virtual Disk Format 5.0",
+ * "VMFSRDM", "VMFSRAW")? */
+bool qca_extent_file_is_device(const struct qca_extent_file *extent);
 #define QCA_EXTENT_FILES_MAX 8192   /* more make a descriptor invalid */
 
 /* A mark that a format writes into an image, and its child keeps, so that a parent that is not the

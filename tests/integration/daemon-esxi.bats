@@ -174,3 +174,19 @@ snapshot-runaway error vm/vm.vmdk" "$(findings | grep -v '^snapshot-old')"
     ctl images -a --json=short "$STORE/vm/vm-000004-delta.vmdk" | jq -e '.[0].use == "writer"'
     ctl images -a --json=short "$STORE/stale/vm-000004-delta.vmdk" | jq -e '.[0].use != "writer"'
 }
+
+@test "a device of the host that is mapped as a disk is none to be alarmed about, whatever came along of it" {
+    mapping() { # DESCRIPTOR TYPE FILE
+        printf '# Disk DescriptorFile\nversion=1\nencoding="UTF-8"\nCID=fffffffe\nparentCID=ffffffff\n' >"$1"
+        printf 'createType="%s"\nRW 2048 VMFSRDM "%s"\nddb.adapterType = "lsilogic"\n' "$2" "$3" >>"$1"
+    }
+    esxi 2 vm --listed 1
+    mapping vm/virtual.vmdk vmfsRawDeviceMap virtual-rdm.vmdk
+    mapping vm/physical.vmdk vmfsPassthroughRawDeviceMap physical-rdmp.vmdk
+    truncate -s 1M vm/virtual-rdm.vmdk
+    sed -i 's|^nvram.*|scsi0:1.fileName = "virtual.vmdk"\nscsi0:2.fileName = "physical.vmdk"|' vm/vm.vmx
+    start_daemon
+    scan
+    # that they are not read is said once of the datastore
+    same "not-auditable info store" "$(findings)"
+}
