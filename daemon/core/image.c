@@ -161,22 +161,32 @@ bool image_is_foreign(const struct image *image)
            !(layer->checked && layer->info.n_extents > 0);
 }
 
+/* Does it end so, in whatever case? */
+static bool name_ends(const char *path, const char *end)
+{
+    size_t n = strlen(path), k = strlen(end);
+
+    return n > k && strcasecmp(path + n - k, end) == 0;
+}
+
 bool image_is_record(const struct image *image)
 {
     const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return qca_format_has(layer ? layer->info.format : image->past.format, QCA_TRAIT_RECORD);
+    if (qca_format_has(layer ? layer->info.format : image->past.format, QCA_TRAIT_RECORD))
+        return true;
+    return (!layer || layer->info.format == QCA_FORMAT_RAW) &&
+           image->past.format == QCA_FORMAT_UNKNOWN &&
+           (name_ends(image->path, ".vmx") || name_ends(image->path, ".vmtx"));
 }
 
 /* By the name that ESXi gives ("changeTrackPath" of the descriptor), as the format is documented
  * nowhere; one that is a disk by its content is one. */
 bool image_is_tracking(const struct image *image)
 {
-    static const char end[] = "-ctk.vmdk";
     const struct layer_report *layer = audit_layer_seen(image->audit);
-    size_t n = strlen(image->path), k = sizeof(end) - 1;
 
-    return n > k && strcasecmp(image->path + n - k, end) == 0 &&
+    return name_ends(image->path, "-ctk.vmdk") &&
            (!layer || layer->info.format == QCA_FORMAT_RAW) &&
            image->past.format == QCA_FORMAT_UNKNOWN;
 }

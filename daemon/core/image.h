@@ -197,7 +197,7 @@ size_t image_count_extents(const struct image *image);
 /* By its last audit: of a format that is not understood. */
 bool image_is_foreign(const struct image *image);
 /* No disk, but what a manager wrote down about disks, by its last audit, or by an earlier one where
- * that could not read it. */
+ * that could not read it; or it is called as a virtual machine's definition, damaged perhaps. */
 bool image_is_record(const struct image *image);
 /* Is it a file in which VMware notes which blocks of a disk changed, NAME-ctk.vmdk? No disk. */
 bool image_is_tracking(const struct image *image);

@@ -29,7 +29,8 @@ uint8_t node_record(const struct node *node)
         return 0;
     if (qca_format_has(layer ? layer->info.format : image->past.format, QCA_TRAIT_SNAPSHOTS))
         record |= RECORD_SNAPSHOTS;
-    if (layer && layer->info.crypt_method == QCA_CRYPT_NONE &&
+    if (layer && qca_format_has(layer->info.format, QCA_TRAIT_RECORD) &&
+        layer->info.crypt_method == QCA_CRYPT_NONE &&
         image->extents.n == image_count_extents(image))
         record |= RECORD_READ;
     for (size_t i = 0; i < image->extents.n; i++)
@@ -116,6 +117,17 @@ static struct seat *first_name(const struct graph *graph, const struct image *im
     return spot_first(graph, spot_of_identity(graph, SPOT_DATA_FILE, &image->identity));
 }
 
+/* The virtual machine in whose folder the disk lies goes before one that has it for a backup. */
+static bool is_nearer(const struct image *record, const struct image *found,
+                      const struct image *image)
+{
+    bool near = path_same_folder(record->path, image->path);
+
+    if (!found || near != path_same_folder(found->path, image->path))
+        return !found || near;
+    return strcmp(record->path, found->path) < 0;
+}
+
 static struct image *find_record(const struct graph *graph, const struct image *image,
                                  const char *what)
 {
@@ -128,7 +140,7 @@ static struct image *find_record(const struct graph *graph, const struct image *
         struct image *record = seat_node(seat)->image;
 
         if (name && name->format && strcmp(name->format, what) == 0 &&
-            (!found || strcmp(record->path, found->path) < 0))
+            is_nearer(record, found, image))
             found = record;
     }
     return found;

@@ -150,12 +150,20 @@ snapshot-runaway error vm/vm.vmdk" "$(findings | grep -v '^snapshot-old')"
     wait_for 20 has_no_finding orphan
 }
 
-@test "an encrypted virtual machine's disks are named in what cannot be read" {
+@test "an encrypted virtual machine's disks, and those of a damaged one, are named in what cannot be read" {
     esxi 2 vm --listed 1
     printf '.encoding = "UTF-8"\ndisplayName = "vm"\nencryption.keySafe = "vmware:key/list"\nencryption.data = "AAAA"\n' >vm/vm.vmx
+    # and one that is damaged, of which the list of snapshots alone is left
+    esxi 2 damaged --listed 1
+    truncate -s 0 damaged/vm.vmx
+    truncate -s 4096 damaged/vm.vmx
     start_daemon
     scan
     same "" "$(findings)"
+    ctl status --json=short | jq -e '.images == 8'
+    # but where there is none the disk is nobody's
+    rm damaged/vm.vmx
+    wait_for 20 has_finding "orphan warning damaged/vm.vmdk"
 }
 
 @test "what an ESXi host has locked is in use" {

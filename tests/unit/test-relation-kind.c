@@ -755,6 +755,10 @@ static void a_strangers_record(void **state)
     changed(world, afar);
     (void)of(world, overlay);
     assert_ptr_equal(graph_machine(world->store.graph, overlay), afar);
+    /* A backup's virtual machine has a disk for a while. */
+    theirs = record(world, "/vm/web/web.vmx", QCA_FORMAT_VMX, "DISK", NAMES("/vm/web/b.vmdk"));
+    (void)of(world, overlay);
+    assert_ptr_equal(graph_machine(world->store.graph, overlay), theirs);
     /* It keeps nothing in the disk. */
     assert_false(graph_is_data_file(world->store.graph, overlay));
 }
