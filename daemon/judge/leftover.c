@@ -28,6 +28,7 @@ static int evidence_looked_for(struct evidence *evidence)
     static const char *const looked_for[] = {
         "disks of domains", "other files of domains", "snapshots", "overlays of other images",
         "data files of other images", "references that lead nowhere", "locks",
+        "records of VMware's",
     };
     json_object *list = json_object_new_array();
 

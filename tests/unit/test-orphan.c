@@ -694,7 +694,7 @@ static void later_states(void **state)
     }
 }
 
-/* ---- disks of VMware's ------------------------------------------------------------------------ */
+/* ---- disks of VMware's ----------------------------------------------------------------------- */
 
 /* A definition that names the file. */
 static struct image *machine(struct world *world, const char *path, const struct image *disk)
