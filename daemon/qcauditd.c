@@ -294,6 +294,11 @@ static int check_config(const char *path)
     int r;
 
     r = config_load(path, say_mistake, NULL, &config);
+    if (r >= 0) {
+        r = config_load_families(config, path, say_mistake, NULL);
+        if (r < 0)
+            config = config_free(config);
+    }
     if (r < 0 && r != -EINVAL)
         fprintf(stderr, "%s: %s\n", path, strerror(-r));
     if (r < 0)

@@ -426,6 +426,18 @@ static int family_memory(struct reader *reader, const struct config_node *node, 
     return 0;
 }
 
+static int family_kind(struct reader *reader, const struct config_node *node, void *target)
+{
+    struct family_reading *reading = target;
+
+    if (need_text(reader, node, "kind") < 0)
+        return 0;
+    if (strcmp(node->text, "appliance") != 0 && strcmp(node->text, "system") != 0)
+        complain_of(reader, node, "kind", "not one of appliance, system");
+    reading->family->is_system = strcmp(node->text, "system") == 0;
+    return 0;
+}
+
 static int family_order(struct reader *reader, const struct config_node *node, void *target)
 {
     struct family_reading *reading = target;
@@ -507,6 +519,7 @@ static const struct key family_keys[] = {
     { "vendor", family_vendor, true },
     { "product", family_product, true },
     { "note", family_note, false },
+    { "kind", family_kind, false },
     { "minimum-memory", family_memory, false },
     { "order", family_order, false },
     { "gns3", family_gns3, false },
@@ -884,7 +897,7 @@ int families_load(const char *file, const char *folder, config_error_fn error, v
     _cleanup_(reader_done) struct reader reader = { 0 };
 
     int r = families_new(&reader.families);
-    if (r >= 0)
+    if (r >= 0 && file)
         r = config_files_read(&reader.files, file);
     if (r >= 0 && folder)
         r = config_files_read_folder(&reader.files, folder);

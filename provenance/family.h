@@ -23,6 +23,7 @@ struct family {
     char *name;                 /* "cisco-nxosv9k" */
     char *vendor, *product;
     char *note;                 /* NULL: none */
+    bool is_system;             /* for any purpose: what memory it needs depends on its work */
     uint64_t minimum_memory;    /* bytes; 0: not known */
     char **gns3;                /* names in GNS3's registry, n_gns3 */
     size_t n_gns3;
@@ -43,7 +44,7 @@ struct families {
     struct families_rest *rest; /* private */
 };
 
-/* Reads the file, then the *.yaml of the folder, in order of name, that a site has beside it; one
+/* Reads the file, unless it is NULL, then the *.yaml of the folder, in order of name, that a site has beside it; one
  * that is missing, or NULL, is none. A family of a later file replaces that of the same name.
  * -EINVAL when there was any mistake; nothing is returned then. -ENOMEM. */
 int families_load(const char *file, const char *folder, config_error_fn error, void *userdata,

@@ -7,6 +7,7 @@
 #include "daemon/config/origin.h"
 #include "daemon/config/parse.h"
 #include "daemon/core/strv.h"
+#include "provenance/family.h"
 
 DEFINE_CLEANUP(struct config *, config_free)
 
@@ -36,6 +37,7 @@ struct config *config_free(struct config *config)
         free(config->origins[i].text);
     free(config->origins);
     free(config->alert_exec);
+    families_free(config->families);
     free(config);
     return NULL;
 }

@@ -10,6 +10,7 @@
 #include "helpers/config-files.h"
 
 struct config_origin;
+struct families;
 
 struct config_datastore {
     char *name;                 /* [A-Za-z0-9._-]+, unique; by default made from the path */
@@ -70,6 +71,8 @@ struct config {
     uint64_t history_retention; /* usec: 400 d */
     unsigned audits_kept;       /* per image: 50 */
 
+    struct families *families;  /* NULL until config_load_families() */
+
     char **files;               /* that were read, NULL-ended */
     struct config_origin *origins;      /* of each value in them, in the order of reading */
     size_t n_origins;
@@ -84,6 +87,10 @@ int config_load(const char *path, config_error_fn error, void *userdata,
 /* The same of n bytes in memory, without conf.d; name stands for the file. */
 int config_parse(const char *name, const char *bytes, size_t n, config_error_fn error,
                  void *userdata, struct config **ret_config);
+/* Adds the families of images: the package's, and those in families.d beside the file at path.
+ * -EINVAL when there was any mistake; the configuration is as it was then. -ENOMEM. */
+int config_load_families(struct config *config, const char *path, config_error_fn error,
+                         void *userdata);
 struct config *config_free(struct config *config);
 /* The defaults alone: a valid configuration without datastores. */
 int config_new(struct config **ret_config);

@@ -8,6 +8,8 @@
 
 #include "daemon/core/findings.h"
 
+struct families;
+
 /* Two or three steps of one measure; UINT64_MAX switches a step off. */
 struct steps { uint64_t warning, error, critical; };
 
@@ -67,6 +69,7 @@ struct policy {
     struct thresholds thresholds;
     struct policy_class *classes;       /* the first that matches counts */
     size_t n_classes;
+    const struct families *families;    /* of images, with the memory they need; NULL: none */
     uint64_t scrub_golden;      /* usec between two readings of a golden image: 7 d; 0 never */
     uint64_t scrub_parents;     /* of another parent: 30 d; 0 never */
     uint64_t scrub_parents_after;       /* usec that a parent is old before it is read first: 24

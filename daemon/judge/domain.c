@@ -8,6 +8,7 @@
 #include "daemon/judge/domain-internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
+#include "provenance/family.h"
 
 struct evidence domain_evidence(const struct judging_domain *jd)
 {
@@ -73,13 +74,36 @@ static int judge_io_error(struct judging_domain *jd)
                        first ? ": " : "", target, first ? ": " : "", error);
 }
 
-/* domain, connection, memory-bytes, minimum-bytes, class, path */
-static int judge_memory(struct judging_domain *jd)
+/* The image of a domain that needs the most memory. */
+struct memory_need {
+    uint64_t bytes;             /* 0: none says it */
+    const struct policy_class *class;   /* that says it; NULL: */
+    const struct family *family;        /* the image's name does */
+    const char *path;
+};
+
+/* What the configuration says of an image counts more than what its name does. */
+static void need_of_image(const struct policy *policy, const char *path, struct memory_need *need)
 {
-    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    const struct policy_class *needs = NULL;
-    const char *needs_path = NULL;
-    char has[TEXT_SIZE_MAX], wants[TEXT_SIZE_MAX];
+    const struct policy_class *class = policy_class_of(policy, path);
+    struct family_match match = { .verdict = FAMILY_UNKNOWN };
+
+    if (class && class->memory > 0) {
+        if (class->memory > need->bytes)
+            *need = (struct memory_need){ class->memory, class, NULL, path };
+        return;
+    }
+    if (policy->families)
+        family_identify(policy->families, path, &match);
+    if (match.verdict == FAMILY_KNOWN && !match.families[0]->is_system &&
+        match.families[0]->minimum_memory > need->bytes)
+        *need = (struct memory_need){ match.families[0]->minimum_memory, NULL, match.families[0],
+                                      path };
+}
+
+static struct memory_need need_of_domain(const struct judging_domain *jd)
+{
+    struct memory_need need = { .bytes = 0 };
 
     for (size_t i = 0; i < jd->domain->n_disks; i++) {
         const struct virt_disk *disk = &jd->domain->disks[i];
@@ -87,29 +111,45 @@ static int judge_memory(struct judging_domain *jd)
         const char *path = disk->n_layers > 0 ? disk->layers[0].path : NULL;
 
         for (uint32_t n = 0; path && n < jd->judging.thresholds->chain_limit; n++) {
-            const struct policy_class *class = policy_class_of(jd->judging.policy, path);
             const struct relation *relation = image ? graph_relation(jd->judging.graph, image)
                                                     : NULL;
 
-            if (class && class->memory > (needs ? needs->memory : 0)) {
-                needs = class;
-                needs_path = path;
-            }
+            need_of_image(jd->judging.policy, path, &need);
             image = relation && !relation->in_loop ? relation->parent : NULL;
             path = image ? image->path : NULL;
         }
     }
-    if (!needs || jd->domain->memory_max == 0 || jd->domain->memory_max >= needs->memory)
+    return need;
+}
+
+/* domain, connection, memory-bytes, minimum-bytes, class or family, path */
+static int judge_memory(struct judging_domain *jd)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char has[TEXT_SIZE_MAX], wants[TEXT_SIZE_MAX];
+
+    if (jd->domain->memory_max == 0)
+        return 0;
+    struct memory_need need = need_of_domain(jd);
+    if (jd->domain->memory_max >= need.bytes)
         return 0;
     evidence = domain_evidence(jd);
     evidence_number(&evidence, NUMBER_MEMORY_BYTES, jd->domain->memory_max);
-    evidence_number(&evidence, NUMBER_MINIMUM_BYTES, needs->memory);
-    evidence_text(&evidence, TEXT_CLASS, needs->name);
-    evidence_text(&evidence, TEXT_PATH, needs_path);
+    evidence_number(&evidence, NUMBER_MINIMUM_BYTES, need.bytes);
+    if (need.class)
+        evidence_text(&evidence, TEXT_CLASS, need.class->name);
+    else
+        evidence_text(&evidence, TEXT_FAMILY, need.family->name);
+    evidence_text(&evidence, TEXT_PATH, need.path);
+    (void)text_size(jd->domain->memory_max, has);
+    (void)text_size(need.bytes, wants);
+    if (need.class)
+        return judging_add(&jd->judging, FINDING_MEMORY_BELOW_MINIMUM, SEVERITY_WARNING, 1,
+                           &evidence, "has %s of memory; the class %s needs %s", has,
+                           need.class->name, wants);
     return judging_add(&jd->judging, FINDING_MEMORY_BELOW_MINIMUM, SEVERITY_WARNING, 1, &evidence,
-                       "has %s of memory; the class %s needs %s",
-                       text_size(jd->domain->memory_max, has), needs->name,
-                       text_size(needs->memory, wants));
+                       "has %s of memory; %s %s is to have %s", has, need.family->vendor,
+                       need.family->product, wants);
 }
 
 /* domain, connection, disk, job, ready-at, path, mirror */

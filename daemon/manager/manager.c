@@ -224,6 +224,11 @@ int manager_reload(struct manager *manager, char **ret_message)
                      (unsigned long long)usec_now(CLOCK_MONOTONIC));
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &config);
     if (r >= 0) {
+        r = config_load_families(config, manager->options.config_path, on_mistake, &mistakes);
+        if (r < 0)
+            config = config_free(config);
+    }
+    if (r >= 0) {
         r = apply_config(manager, config);
         if (r >= 0)
             log_info(0, "Configuration read again");
@@ -304,6 +309,9 @@ static int read_config(struct manager *manager)
     int r;
 
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &manager->config);
+    if (r >= 0)
+        r = config_load_families(manager->config, manager->options.config_path, on_mistake,
+                                 &mistakes);
     free(mistakes.first);
     if (r < 0)
         return log_error(r, "The configuration has %zu mistake%s", mistakes.n,

@@ -13,6 +13,8 @@
 #include "daemon/judge/judge.h"
 #include "helpers/clock.h"
 #include "unit/virt-fixture.h"
+#include "helpers/evidence.h"
+#include "provenance/family.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
 
@@ -480,6 +482,57 @@ static void memory(void **state)
     assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
     world->config->policy.classes = NULL;
     world->config->policy.n_classes = 0;
+}
+
+/* By the name of a layer, where no class says how much. */
+static void memory_of_a_family(void **state)
+{
+    static const char text[] =
+        "families:\n"
+        "- {family: r, vendor: V, product: R, minimum-memory: 4GiB, names: [{match: '^r-'}]}\n"
+        "- {family: s, vendor: V, product: S, kind: system, minimum-memory: 8GiB,\n"
+        "   names: [{match: '^s-'}]}\n"
+        "- {family: x, vendor: V, product: X, minimum-memory: 8GiB, names: [{match: '^[xy]-'}]}\n"
+        "- {family: y, vendor: V, product: Y, minimum-memory: 8GiB, names: [{match: '^y-'}]}\n";
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/r-1.s1.qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    char *paths[] = { TEXT("/vm/r-*"), NULL };
+    struct policy *policy = &world->config->policy;
+    struct policy_class class = { .name = TEXT("router"),
+                                  .paths = paths,
+                                  .memory = UINT64_C(1) << 29,
+                                  .thresholds = policy->thresholds };
+    struct families *families = NULL;
+    const struct condition *found;
+
+    assert_int_equal(families_parse("a.yaml", text, sizeof(text) - 1, NULL, NULL, &families), 0);
+    (void)add(world, "/vm/r-1.qcow2", NULL);
+    (void)add(world, "/vm/r-1.s1.qcow2", "/vm/r-1.qcow2");
+    refresh(world);
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    policy->families = families;
+    found = of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM);
+    assert_string_equal(summary(found), "has 1G of memory; V R is to have 4G");
+    assert_string_equal(evidence_get_text(found->evidence, TEXT_FAMILY), "r");
+    /* The configuration's word counts more, also where it is less. */
+    policy->classes = &class;
+    policy->n_classes = 1;
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    policy->classes = NULL;
+    policy->n_classes = 0;
+    domain->memory_max = UINT64_C(4) << 30;
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    /* A system for any purpose, and a name that is ambiguous, say nothing. */
+    layer.path = TEXT("/vm/s-1.qcow2");
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    layer.path = TEXT("/vm/y-1.qcow2");
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    layer.path = TEXT("/vm/x-1.qcow2");
+    assert_non_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    policy->families = NULL;
+    families_free(families);
 }
 
 /* A remedy shows so many commands, and says how many it does not show. */
@@ -1709,6 +1762,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(images_that_are_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(images_that_were_renamed, setup, teardown),
         cmocka_unit_test_setup_teardown(memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_of_a_family, setup, teardown),
         cmocka_unit_test_setup_teardown(very_many_snapshots, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_whose_layer_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),

@@ -393,6 +393,8 @@ static void mistakes(void **state)
           "2:37: product: \"A\\x1b[31m\": a sign that cannot be printed\n" },
         { FAMILY("names: [], order: junoss"),
           "2:56: order: \"junoss\": not one of generic, junos, none\n" },
+        { FAMILY("names: [], kind: odd"),
+          "2:55: kind: \"odd\": not one of appliance, system\n" },
         { FAMILY("names: [], minimum-memory: much"),
           "2:65: minimum-memory: \"much\": not a size such as 512MiB or 1GiB\n" },
         { FAMILY("names: [], decoding: d"),
