@@ -44,9 +44,9 @@ struct families {
     struct families_rest *rest; /* private */
 };
 
-/* Reads the file, unless it is NULL, then the *.yaml of the folder, in order of name, that a site has beside it; one
- * that is missing, or NULL, is none. A family of a later file replaces that of the same name.
- * -EINVAL when there was any mistake; nothing is returned then. -ENOMEM. */
+/* Reads the file, unless it is NULL, then the *.yaml of the folder, in order of name, that a site
+ * has beside it; one that is missing, or NULL, is none. A family of a later file replaces that of
+ * the same name. -EINVAL when there was any mistake; nothing is returned then. -ENOMEM. */
 int families_load(const char *file, const char *folder, config_error_fn error, void *userdata,
                   struct families **ret_families);
 /* The same of n bytes in memory; name stands for the file. */

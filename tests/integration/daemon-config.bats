@@ -33,6 +33,21 @@ END
     [[ $output == *nothing.yaml* ]]
 }
 
+@test "families beside the configuration: a mistake is one of it, also at a reload" {
+    mkdir "$DIR/families.d"
+    printf 'families:\n- {family: a, vendor: A, product: A, names: [{match: "(a)\\\\1"}]}\n' >"$DIR/families.d/own.yaml"
+    run -78 qcauditd --config "$CONFIG" --check-config
+    [[ $output == *"families.d/own.yaml:2:54: names[].match: "*back-references* ]]
+    mv "$DIR/families.d/own.yaml" "$DIR/own.yaml"
+    run -0 qcauditd --config "$CONFIG" --check-config
+    start_daemon
+    mv "$DIR/own.yaml" "$DIR/families.d/own.yaml"
+    run -1 ctl reload
+    [[ $output == *"families.d/own.yaml:2:54: "* ]]
+    printf 'families:\n- {family: a, vendor: A, product: A, names: [{match: "^(a)"}]}\n' >"$DIR/families.d/own.yaml"
+    run -0 ctl reload
+}
+
 @test "reload: a wrong one keeps the old, a right one is in force" {
     start_daemon
     scan
