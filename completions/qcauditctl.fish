@@ -70,7 +70,7 @@ function __qcauditctl_values
             set values (__qcauditctl_domains)
         case --host
             set values (__fish_print_hostnames)
-        case --socket --path --out --families --signature --keyring --key --root --certificates
+        case --socket --path --out --catalogue --families --signature --keyring --key --root --certificates
             __fish_complete_path (commandline -ct)
         case --state-directory
             __fish_complete_directories
@@ -113,6 +113,6 @@ complete -c qcauditctl -n '__qcauditctl_argument_of unmute' -a '(__qcauditctl_mu
 complete -c qcauditctl -n '__qcauditctl_argument_of pause release resume' -a '(__qcauditctl_datastores)'
 complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain history' -a '(__qcauditctl_domains)'
 complete -c qcauditctl -n '__qcauditctl_argument_of baseline' -a 'list show accept'
-complete -c qcauditctl -n '__qcauditctl_argument_of catalogue' -a check
+complete -c qcauditctl -n '__qcauditctl_argument_of catalogue' -a 'check make'
 complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline evidence' -a '(__qcauditctl_images)'
 complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline evidence audit check hash verify compare identify catalogue' -F

@@ -47,6 +47,7 @@ struct ctl {
     uint64_t at;                        /* usec; 0: now */
     bool evidence;                      /* check: of archives of evidence */
     const char *metric;                 /* of --metric or --crossed; NULL neither */
+    const char *catalogue;              /* identify: a list, or a folder of lists; NULL: none */
     const char *families;               /* a file; NULL: the package's and the site's */
     const char *journal;                /* a folder; NULL: the system's */
     uint64_t threshold;                 /* of --crossed; 0 not given */

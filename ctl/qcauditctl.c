@@ -166,17 +166,23 @@ static const struct verb verbs[] = {
      "differs), or\n"
      "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not "
      "comparable."},
-    {"identify", "FILE|NAME...", 1, -1, verb_identify, "families ",
+    {"identify", "FILE|NAME...", 1, -1, verb_identify,
+     "families catalogue signature keyring fingerprint key root certificates subject ",
      "which appliance a name is of, and which version",
      "Says by the names of files, or of EVE-NG's folders, which appliance or cloud image they are: "
      "vendor, product,\n"
      "version and its parts, and the memory it is recommended to have. The file need not exist, "
-     "and is not opened.\n"
-     "Exit status: 0 all are known, 1 one is not known or ambiguous, 2 the families could not be "
-     "read."},
-    {"catalogue", "check FILE", 2, 2, verb_catalogue,
-     "signature keyring fingerprint key root certificates subject full " LIST,
-     "look at a list of known content",
+     "and is not opened,\n"
+     "unless --catalogue names a list of known content, or a folder of lists: then it is read, "
+     "and what it is by these\n"
+     "is said (original, repacked, renamed, modified, different, unknown). The list may have to be "
+     "signed as for\n"
+     "catalogue check. Exit status: 0 all are known, by the catalogue originals or repacks; 1 one "
+     "is not; 2 families,\n"
+     "lists or a file could not be read."},
+    {"catalogue", "check FILE | make IMAGE...", 2, -1, verb_catalogue,
+     "signature keyring fingerprint key root certificates subject families full " LIST,
+     "look at a list of known content, or make one",
      "Reads a list of files with their digests, as vendors publish them, and shows what would be "
      "taken over of it:\n"
      "lists of sums (GNU, BSD, OpenSSL), .gns3a, simplestreams, Cisco's known-good values, "
@@ -187,7 +193,11 @@ static const struct verb verbs[] = {
      "--subject\n"
      "(certificates) it must be signed so; then its level is signed. Needs no daemon. Exit status: "
      "0 it would be taken\n"
-     "over, 1 not."},
+     "over, 1 not.\n"
+     "catalogue make prints such a list of images that are here, with the digest of what a guest "
+     "sees, by which the\n"
+     "same content is known in any container. Exit status: 0, 1 when something could not be "
+     "read."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ",
      "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they "

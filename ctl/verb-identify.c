@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* identify: which appliance or cloud image a name is of, and what its version consists of. */
+/* identify: which appliance or cloud image a name is of, what its version consists of, and whether
+ * the file is what catalogues know by that name. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ctl/catalogue-known.h"
 #include "ctl/identity.h"
 #include "helpers/text.h"
 
@@ -54,16 +56,18 @@ static int identify(const struct families *families, const char *argument,
     return 0;
 }
 
-static int add_json(json_object *all, const struct identity *identity)
+static int add_json(json_object *all, const struct identity *identity, const struct known *known)
 {
     json_object *object;
     int r = identity_json(identity, &object);
 
-    if (r == 0 && json_object_array_add(all, object) < 0) {
+    if (r < 0)
+        return r;
+    if (json_object_array_add(all, object) < 0) {
         json_object_put(object);
-        r = -ENOMEM;
+        return -ENOMEM;
     }
-    return r;
+    return known_json(known, object);
 }
 
 /* ---- the screen ----------------------------------------------------------------------------- */
@@ -101,36 +105,64 @@ static int print_family(const struct output *output, const struct identity *iden
     return 0;
 }
 
-static int print_identity(const struct output *output, const struct identity *identity)
+static int print_identity(const struct output *output, const struct identity *identity,
+                          const struct known *known)
 {
     _cleanup_free_ char *shown = text_escape_string(identity->name);
-    _cleanup_free_ char *text = identity_text(identity);
+    _cleanup_free_ char *text = identity_text(identity), *content = NULL;
+    int r = 0;
 
     if (!shown || !text)
         return -ENOMEM;
     (void)printf("%s%s%s\n", output_colour(output, COLOUR_BOLD), shown,
                  output_colour(output, COLOUR_OFF));
     print_line(output, "is", text);
-    return identity->match.verdict == FAMILY_KNOWN ? print_family(output, identity) : 0;
+    if (identity->match.verdict == FAMILY_KNOWN)
+        r = print_family(output, identity);
+    if (r < 0 || !known->asked)
+        return r;
+    content = known_text(known);
+    if (!content)
+        return -ENOMEM;
+    print_line(output, "content", content);
+    return 0;
+}
+
+/* One argument. 0, or NOT_KNOWN. */
+static int identify_one(struct ctl *ctl, const struct families *families,
+                        struct known_catalogues *catalogues, const char *argument,
+                        json_object *all)
+{
+    struct identity identity;
+    struct known known;
+    int r = identify(families, argument, &identity);
+
+    if (r >= 0)
+        r = known_of(catalogues, argument, &known);
+    if (r >= 0)
+        r = all ? add_json(all, &identity, &known)
+                : print_identity(&ctl->output, &identity, &known);
+    if (r < 0)
+        return r;
+    return known.asked ? (known_is_good(&known) ? 0 : NOT_KNOWN)
+                       : (identity.match.verdict == FAMILY_KNOWN ? 0 : NOT_KNOWN);
 }
 
 int verb_identify(struct ctl *ctl, int argc, char **argv)
 {
     bool json = ctl->output.json != JSON_OFF;
     _cleanup_(json_object_putp) json_object *all = json ? json_object_new_array() : NULL;
+    _cleanup_(known_catalogues_freep) struct known_catalogues *catalogues = NULL;
     _cleanup_(families_freep) struct families *families = NULL;
     int status = 0, r = json && !all ? -ENOMEM : identity_families(ctl, false, &families);
 
+    if (r >= 0)
+        r = known_catalogues_new(ctl, &catalogues);
     for (int i = 0; r >= 0 && i < argc; i++) {
-        struct identity identity;
-
-        r = identify(families, argv[i], &identity);
-        if (r >= 0 && i > 0 && !json)
+        if (i > 0 && !json)
             (void)putchar('\n');
-        if (r >= 0)
-            r = json ? add_json(all, &identity) : print_identity(&ctl->output, &identity);
-        if (r >= 0 && identity.match.verdict != FAMILY_KNOWN)
-            status = NOT_KNOWN;
+        r = identify_one(ctl, families, catalogues, argv[i], all);
+        status = r > status ? r : status;
     }
     if (r < 0)
         return r;
