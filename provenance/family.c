@@ -171,7 +171,7 @@ void family_stem(const char *file, char ret_stem[static PATTERN_NAME_MAX + 1])
     static const char *const compressions[] = { ".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4",
                                                 NULL };
     static const char *const images[] = { ".qcow2", ".qcow", ".qco",  ".img", ".vmdk", ".raw",
-                                          ".iso",   ".disk", ".vhdx", ".vhd", ".vdi",  NULL };
+                                          ".iso",   ".disk", ".vhdx", ".vhd", ".vdi",  ".ova", NULL };
     size_t n = strlen(file);
 
     n -= suffix_length(file, n, compressions);
@@ -292,13 +292,13 @@ static const struct family_name *release_name(const struct family *family)
 }
 
 static void add_by_prefix(const struct families *families, const struct family *family,
-                          const char *prefix, const char *rest, struct family_match *match)
+                          const char *rest, struct family_match *match)
 {
     char version[FAMILY_TEXT_MAX] = "";
     regmatch_t matches[PATTERN_GROUPS];
-    const struct family_name *name = match_rewritten(family, prefix, rest, version);
+    const struct family_name *name = NULL;
 
-    if (!name && pattern_match(&families->rest->eve_version, rest, matches)) {
+    if (pattern_match(&families->rest->eve_version, rest, matches)) {
         const regmatch_t *found = &matches[EVE_VERSION_GROUP];
 
         name = release_name(family);
@@ -306,6 +306,22 @@ static void add_by_prefix(const struct families *families, const struct family *
                        rest + found->rm_so);
     }
     match_add(match, family, name, version);
+}
+
+/* Those that have the prefix, and a name with what stands in its place. */
+static void match_stems(const struct families *families, const char *prefix, const char *rest,
+                        struct family_match *match)
+{
+    char version[FAMILY_TEXT_MAX];
+
+    for (size_t i = 0; i < families->n; i++) {
+        const struct family *family = families->items[i];
+        const struct family_name *name =
+            has_prefix(family, prefix) ? match_rewritten(family, prefix, rest, version) : NULL;
+
+        if (name)
+            match_add(match, family, name, version);
+    }
 }
 
 /* Those that have the prefix, or with hinted those of them that the rest of the name hints at. */
@@ -319,7 +335,7 @@ static void match_prefix(const struct families *families, const char *prefix, co
 
         if (has_prefix(family, prefix) &&
             (!hinted || pattern_match(&family->rest->eve_hint, rest, matches)))
-            add_by_prefix(families, family, prefix, rest, match);
+            add_by_prefix(families, family, rest, match);
     }
 }
 
@@ -335,7 +351,9 @@ static void match_folder(const struct families *families, const char *folder,
     if (match->verdict != FAMILY_UNKNOWN)
         return;
     (void)snprintf(prefix, sizeof(prefix), "%.*s", (int)length, folder);
-    match_prefix(families, prefix, rest, true, match);
+    match_stems(families, prefix, rest, match);
+    if (match->verdict == FAMILY_UNKNOWN)
+        match_prefix(families, prefix, rest, true, match);
     if (match->verdict == FAMILY_UNKNOWN)
         match_prefix(families, prefix, rest, false, match);
 }

@@ -136,7 +136,7 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
 
 @test "the daemon's manuals have no fault" {
     need man
-    for page in "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"; do
+    for page in "$top_srcdir/man/qcauditd.8" "$top_srcdir/man/qcaudit-families.5" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"; do
         manual "$page" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
         diff /dev/null "$BATS_TEST_TMPDIR/faults"
     done
