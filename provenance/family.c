@@ -170,8 +170,9 @@ void family_stem(const char *file, char ret_stem[static PATTERN_NAME_MAX + 1])
 {
     static const char *const compressions[] = { ".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4",
                                                 NULL };
-    static const char *const images[] = { ".qcow2", ".qcow", ".qco",  ".img", ".vmdk", ".raw",
-                                          ".iso",   ".disk", ".vhdx", ".vhd", ".vdi",  ".ova", NULL };
+    static const char *const images[] = { ".qcow2", ".qcow", ".qco", ".img", ".vmdk", ".raw",
+                                          ".iso", ".disk", ".vhdx", ".vhd", ".vdi", ".ova",
+                                          NULL };
     size_t n = strlen(file);
 
     n -= suffix_length(file, n, compressions);
