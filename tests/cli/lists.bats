@@ -37,7 +37,11 @@ LISTS=("findings|." "images|." "history|.events" "mutes|." "baseline list|." "di
     for list in "${LISTS[@]}"; do
         verb=${list%|*}
         # the record is younger than any time to compare with
-        case $verb in diff*) verb="diff @$(($(date +%s) - 1))"; sleep 2 ;; esac
+        case $verb in diff*)
+            begin=$(ctl status --at now --json=short | jq '."record-begins" / 1000000 | floor')
+            wait_for 5 past "$begin"
+            verb="diff @$((begin + 1))" ;;
+        esac
         # shellcheck disable=SC2086
         rows $verb >csv || { echo "$verb"; return 1; }
         # shellcheck disable=SC2086

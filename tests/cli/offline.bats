@@ -62,7 +62,8 @@ documents() { # FOLDER COMMAND
     qemu-img create -q -f qcow2 "$STORE/late.qcow2" 1M
     rm "$(find "$STORE" -name '*.qcow2' | sort | tail -n 1)"
     scan
-    wait_for 20 settled
+    fence_judged
+    wait_for 20 at_rest
     documents online ctl
     [ "$(jq length online/images-all)" -gt 5 ]
     [ "$(jq length online/findings)" -gt 2 ]
@@ -72,12 +73,7 @@ documents() { # FOLDER COMMAND
 }
 
 # Nothing is said of images any more that is not in the database.
-settled() {
-    local before
-    before=$(ctl status --json=short | jq -cS '[.open, .["images-audited"], .["workers-running"]]')
-    sleep 1
-    [ "$before" = "$(ctl status --json=short | jq -cS '[.open, .["images-audited"], .["workers-running"]]')" ]
-}
+at_rest() { same '[0,0]' "$(ctl status --json=short | jq -c '[."workers-running", ."store-waiting"]')"; }
 
 @test "--offline says why it cannot answer" {
     run -10 offline findings

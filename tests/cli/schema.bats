@@ -85,12 +85,12 @@ YAML
     fits mute --id="$id" --forever --reason=y
     fits mutes
     fits status
-    sleep 1.1
+    next_second
     fits status --at="@$(date +%s)"
     fits findings --all
     fits findings --at="@$(date +%s)"
     before=$(date +%s)
-    sleep 1.1
+    next_second
     make_image "$STORE/new.qcow2"
     leak_image "$STORE/new.qcow2" 24
     rm "$STORE/bad.qcow2"

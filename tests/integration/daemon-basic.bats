@@ -3,8 +3,11 @@
 # The daemon on a real store: what it finds, what it does not, and what it still knows after a restart.
 load lib
 
-setup() { need qemu-img qemu-io python3; qcaudit_setup; }
-teardown() { qcaudit_teardown; }
+setup() { need qemu-img qemu-io python3; qcaudit_setup; WRITERS=(); }
+teardown() {
+    qcaudit_teardown || return
+    [ ${#WRITERS[@]} = 0 ] || kill "${WRITERS[@]}" 2>/dev/null || :
+}
 
 @test "the demonstration store: these findings and no others" {
     rmdir "$STORE"
@@ -111,17 +114,7 @@ for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"]
         qemu-io -f qcow2 "$STORE/$name.qcow2" <"$DIR/commands" >/dev/null 2>&1 3>&- 4>&- &
         writers+=($!)
     done
-    # Asked without taking a lock: one held by who looks would keep the writer out.
-    locked() {
-        python3 -c '
-import fcntl, os, struct, sys
-for path in sys.argv[1:]:
-    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 101, 1, 0)
-    answer = fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_GETLK, query)
-    if struct.unpack("hhqqi4x", answer)[0] == fcntl.F_UNLCK:
-        sys.exit(1)' "$STORE/a.qcow2" "$STORE/b.qcow2"
-    }
-    wait_for 20 locked
+    wait_for 20 is_locked "$STORE/a.qcow2" "$STORE/b.qcow2"
     start_daemon
     scan
     same "" "$(findings)"
@@ -139,7 +132,7 @@ for path in sys.argv[1:]:
     "$IMAGES/make-demo-store" "$STORE"
     start_daemon
     scan
-    sleep 1     # the last looks at references
+    fence_judged        # the last looks at references
     switches() {
         local pid
         for pid in "$DAEMON" $(pgrep -P "$DAEMON"); do
@@ -147,7 +140,7 @@ for path in sys.argv[1:]:
         done | awk '{ n += $1 } END { print n }'
     }
     before=$(switches)
-    sleep 2
+    sleep 2     # of which nothing is done: the subject
     after=$(switches)
     [ $((after - before)) -lt 100 ]
 }
@@ -184,18 +177,13 @@ os.utime(sys.argv[2], ns=(before.st_atime_ns, before.st_mtime_ns))' "$IMAGES" "$
     stop_daemon
 }
 
-# in_use PATH: a writer that waits (ends with the test's clean-up, or stop_writer).
+# in_use PATH: a writer that waits until the test ends.
 in_use() {
-    (sleep 120 3>&- 4>&- | qemu-io -f qcow2 "$1" >/dev/null 2>&1 3>&- 4>&-) 3>&- 4>&- &
-    writer=$!
-    has_writer() {
-        python3 -c '
-import fcntl, os, struct, sys
-query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 101, 1, 0)
-answer = fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_GETLK, query)
-sys.exit(struct.unpack("hhqqi4x", answer)[0] == fcntl.F_UNLCK)' "$1"
-    }
-    wait_for 20 has_writer "$1"
+    [ -p "$DIR/commands" ] || mkfifo "$DIR/commands"
+    # Open for reading and writing, it never ends.
+    qemu-io -f qcow2 "$1" <>"$DIR/commands" >/dev/null 2>&1 3>&- 4>&- &
+    WRITERS+=($!)
+    wait_for 20 is_locked "$1"
 }
 
 # No walk and no interval helps here: the second look comes of the first one.
@@ -220,10 +208,19 @@ with Qcow2(sys.argv[2]) as image:
     # guest data on the L1 table
     wait_for 30 has_finding "metadata-corrupt critical b.qcow2"
     wait_for 10 has_no_finding metadata-suspect
-    # What stays so is not looked at for ever.
-    sleep 2
-    looks() { sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit'; }
-    before=$(looks)
-    sleep 2
-    [ "$(looks)" = "$before" ]
+    # What stays so is not looked at for ever: all looks wait as long, and those at an image that is written later come last.
+    looks() { # PATH...
+        local paths
+        printf -v paths ",'%s'" "$@"
+        sqlite3 "$STATE/qcaudit.db" "SELECT count(*) FROM audit JOIN image ON image.id = image WHERE CAST(path AS TEXT) IN (${paths#,})"
+    }
+    looked_twice() { [ "$(looks "$1")" -ge 2 ]; }
+    for name in c d; do
+        make_image "$DIR/$name.qcow2"
+        mv "$DIR/$name.qcow2" "$STORE"
+        in_use "$STORE/$name.qcow2"
+        wait_for 30 looked_twice "$STORE/$name.qcow2"
+        [ $name = d ] || before=$(looks "$STORE/a.qcow2" "$STORE/b.qcow2")
+    done
+    same "$before" "$(looks "$STORE/a.qcow2" "$STORE/b.qcow2")"
 }

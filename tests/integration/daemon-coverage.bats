@@ -56,18 +56,20 @@ cut_image() {
         while [ ! -e "$DIR/enough" ]; do
             dd if="$DIR/whole.qcow2" of="$1" bs=512 skip=$((520 + i)) seek=$((520 + i)) count=1 conv=notrunc status=none
             i=$((i + 1))
-            sleep 0.2
+            sleep 0.2       # its pace: the subject
         done
     }
     for name in a b; do head -c 260K "$DIR/whole.qcow2" >"$STORE/$name.qcow2"; done
     grow "$STORE/a.qcow2" 3>&- 4>&- &
     grow "$STORE/b.qcow2" 3>&- 4>&- &
     start_daemon
-    for _ in 1 2 3 4 5; do
-        sleep 1
+    being_written() { same 2 "$(coverage '."left-out"."being-written"')"; }
+    wait_for 30 being_written
+    for _ in 1 2 3; do
+        fence_judged
         same "" "$(findings | grep -v ' info ')"
     done
-    same 2 "$(coverage '."left-out"."being-written"')"
+    being_written
     touch "$DIR/enough"
     cp "$DIR/whole.qcow2" "$STORE/a.qcow2"
     wait_for 120 has_finding "image-truncated critical b.qcow2"

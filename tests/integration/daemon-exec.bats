@@ -87,9 +87,12 @@ no_failed_channel() { ! has_finding "alert-channel-failed error -"; }
     # It is resolved within the hour: the program hears of that later.
     chmod 644 "$STORE/one.qcow2"
     wait_for 20 grep -q 'permissions: .*one.qcow2.*resolved' "$LOG"
-    sleep 3                     # more than what is gathered
+    # What is told of another comes after all that was gathered before.
+    open_to_all "$STORE/two.qcow2"
+    wait_for 30 has_messages 1 ".image == \"$STORE/two.qcow2\""
     has_messages 0 '.event == "resolved"'
-    same "exec" "$(sqlite3 "$STATE/qcaudit.db" "SELECT channel FROM told JOIN event ON seq = event WHERE type = 'opened' AND channel <> 'console'")"
+    same "exec
+exec" "$(sqlite3 "$STATE/qcaudit.db" "SELECT channel FROM told JOIN event ON seq = event WHERE type = 'opened' AND channel <> 'console'")"
 }
 
 @test "many at once, and the first pass, are one message each" {
@@ -136,8 +139,9 @@ no_failed_channel() { ! has_finding "alert-channel-failed error -"; }
     rm -f "$GOT"/*
     start_daemon
     scan
-    sleep 3
-    has_messages 0 '.finding == "permissions"'
+    open_to_all "$STORE/two.qcow2"
+    wait_for 30 has_messages 1 ".image == \"$STORE/two.qcow2\""
+    has_messages 1 '.finding == "permissions"'
 }
 
 @test "killed before the program was told: the next daemon tells it" {
@@ -310,17 +314,21 @@ server.serve_forever()' "$GOT" "$DIR/port" 2>"$DIR/server.log" 3>&- 4>&- &
     run -0 ctl test-alert --channel exec
     # The channel works again: said at once, and told; the muted one is not.
     wait_for 30 no_failed_channel
-    sleep 3
+    make_image "$STORE/bad.qcow2"
+    break_image "$STORE/bad.qcow2"
+    wait_for 30 has_messages 1 '.finding == "metadata-corrupt"'
     has_messages 0 '.finding == "permissions"'
     ctl unmute 1
     wait_for 30 has_messages 1 '.finding == "permissions" and .event == "unmuted"'
-    program 'sleep 3; exit 1'
+    program "until [ -e '$DIR/go' ]; do sleep 0.1; done; touch '$DIR/ended'; exit 1"
     make_image "$STORE/two.qcow2"
     chmod 666 "$STORE/two.qcow2"
     wait_for 30 has_messages 1 '.image == "'"$STORE/two.qcow2"'"'
     write_config
     ctl reload
-    sleep 5
+    touch "$DIR/go"
+    wait_for 20 test -e "$DIR/ended"
+    fence_judged
     no_failed_channel
     [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM event WHERE outbox & 2')" = 0 ]
 }

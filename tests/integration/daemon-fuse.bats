@@ -113,7 +113,7 @@ helpers_of() { # how many qcaudit-files the daemon has, those that are killed an
     touch "$DIR/trigger"
     ctl scan >/dev/null
     wait_for 30 has_finding "datastore-offline error stale"
-    sleep 12        # several attempts
+    sleep 8         # three attempts, after 1, 2 and 4 seconds: the subject
     [ "$(helpers_of)" = 2 ]
     rm "$DIR/trigger"
     wait_for 60 has_no_finding datastore-offline

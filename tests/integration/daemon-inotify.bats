@@ -36,7 +36,7 @@ teardown() { qcaudit_teardown; }
     cp "$DIR/bad.qcow2" "$STORE/one/two/three/deep.qcow2"
     wait_for 20 has_finding one/two/three/deep.qcow2
     mkdir "$STORE/late"
-    sleep 0.3
+    fence           # the folder is watched by then
     cp "$DIR/bad.qcow2" "$STORE/late/late.qcow2"
     wait_for 20 has_finding late/late.qcow2
     rm -r "$STORE/one"

@@ -150,6 +150,6 @@ data-file warning four.qcow2" "$(findings --name data-file)"
     wait_for 30 has_finding "data-file critical cut.qcow2"
     rm cut.data
     wait_for 30 has_finding "data-file error cut.qcow2"
-    sleep 2     # whatever else is said of it
+    fence_judged
     same "data-file error cut.qcow2" "$(findings)"
 }

@@ -151,11 +151,12 @@ permissions warning lab/b.qcow2" "$(findings)"
     open_to_all lab/a.qcow2 lab/b.qcow2 lab/c.qcow2
     start_daemon
     scan
-    ctl mute --path="$STORE/lab/a*" --for=8s --reason=short
+    ctl mute --path="$STORE/lab/a*" --for=5s --reason=short
     ctl mute --path="$STORE/lab/b*" --forever --reason=long
-    ctl ack "$(id_of lab/c.qcow2)" --until=+8s --reason=short
+    ctl ack "$(id_of lab/c.qcow2)" --until=+5s --reason=short
+    over=$(($(date +%s) + 5))
     stop_daemon
-    sleep 8
+    wait_for 20 past "$over"
     offline() { timeout 60 qcauditctl --offline --state-directory "$STATE" --no-pager "$@" </dev/null; }
     run -1 offline status --brief
     [[ $output == *'1 muted: 1 warning'* ]]

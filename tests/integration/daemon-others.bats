@@ -131,7 +131,7 @@ text-00002" "$(paths | LC_ALL=C sort | grep -v new)"
     scan
     same good.qcow2 "$(paths)"
     for delay in 0 0.1 0.2 0.3 0.4 1; do
-        sleep $delay
+        sleep $delay        # when it does: the subject
         head -c 64K "$STORE/good.qcow2" | dd of="$STORE/disk-$delay" conv=notrunc status=none
     done
     for delay in 0 0.1 0.2 0.3 0.4 1; do wait_for 20 has_finding "raw-became-image critical disk-$delay"; done

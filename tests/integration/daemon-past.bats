@@ -13,8 +13,8 @@ setup() {
 teardown() { qcaudit_teardown; }
 
 now() { date -u "+%Y-%m-%d %H:%M:%S"; }
-# Times are of whole seconds: what comes next is later.
-mark() { sleep 1.1; printf -v "$1" '%s' "$(now)"; sleep 1.1; }
+# mark VARIABLE: the time, in whole seconds; what went before is earlier, what comes next is later.
+mark() { next_second; printf -v "$1" '%s' "$(now)"; }
 offline() {
     case " $* " in *' findings '* | *' status '*) set -- "$@" --exit-zero ;; esac
     timeout 60 qcauditctl --offline --state-directory "$STATE" --no-pager "$@" </dev/null
@@ -104,9 +104,9 @@ grow() {
     start_daemon
     make_image "$STORE/disk.0.qcow2"
     scan
-    sleep 1.1
+    next_second
     grow 1 2
-    sleep 1.1           # --since and --until are given in seconds
+    next_second         # --since and --until are given in seconds
     grow 3 3
     run -0 ctl history "$STORE/disk.3.qcow2" --metric=depth --json=short
     [ "$(jq -c '[.samples[].value] | unique' <<<"$output")" = '[1,2,3,4]' ]
@@ -178,7 +178,7 @@ grow() {
     start_daemon
     make_image "$STORE/disk.0.qcow2"
     scan
-    sleep 1.1
+    next_second
     grow 1 3
     make_image "$STORE/bad-image-with-a-rather-long-name-that-does-not-fit-a-line.qcow2"
     break_image "$STORE/bad-image-with-a-rather-long-name-that-does-not-fit-a-line.qcow2"

@@ -195,7 +195,8 @@ os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 
 fields = "MESSAGE=x\nMESSAGE_ID=ac991f50e4834af1b56c45a5eb50f2ff\nQCAUDIT_LOG_DATABASE=%s\nQCAUDIT_LOG_RECORD=%s\nQCAUDIT_LOG_SEQ=99\nQCAUDIT_LOG_DIGEST=%s\n"
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto((fields % (sys.argv[1], sys.argv[2], "0" * 64)).encode(), "/run/systemd/journal/socket")' \
         "$STATE/qcaudit.db" "$(attack 'SELECT record FROM state')"
-    sleep 1
+    forged() { nsenter -t "$JOURNAL" -m journalctl -q -D /run/log/journal QCAUDIT_LOG_SEQ=99 | grep -q x; }
+    wait_for 20 forged
     run -0 offline verify-log --journal "/proc/$JOURNAL/root/run/log/journal"
     # another database in its place
     rm -f "$STATE"/qcaudit.db*
@@ -204,6 +205,6 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto((fields % (sys.argv[1], 
     run -1 verify_log
     flat
     [[ $output == *"about another record of this database"*"the database was replaced"* ]]
-    sleep 1.1
+    next_second
     run -0 verify_log --since "$(date -u '+%Y-%m-%d %H:%M:%S')"
 }

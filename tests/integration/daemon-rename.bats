@@ -270,7 +270,7 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
         cp "$STORE/a.qcow2" "$DIR/kept"
         rm "$STORE/b.qcow2"
         cp "$DIR/kept" "$STORE/b.qcow2"
-        sleep $delay
+        sleep $delay        # the moment: the subject
         rm "$STORE/b.qcow2"
         fence
         same "$STORE/a.qcow2" "$(ctl images --json=short | jq -r '.[].path')"

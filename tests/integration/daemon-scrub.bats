@@ -358,7 +358,11 @@ begin_golden() {
     chown 0:0 "$STORE/golden.qcow2"
     start_daemon
     scan
-    sleep 1
+    # It would be read before what comes later.
+    mkdir "$STORE/later"
+    random_image "$STORE/later/golden.qcow2" 1
+    wait_for 30 is_verified "$STORE/later/golden.qcow2"
+    fence_judged
     is_scrubbing 0
     [ "$(verified "$STORE/golden.qcow2")" = "$first" ]
     sound
@@ -647,7 +651,7 @@ PY
     start_daemon
     scan
     coproc WRITER { exec qemu-io -f qcow2 "$STORE/a.qcow2" 3>&- 4>&- 2>&1; }
-    sleep 0.5
+    wait_for 20 is_locked "$STORE/a.qcow2"
     scrub "$STORE/a.qcow2"
     [ "$(audit_of "$STORE/a.qcow2" use)" = writer ]
     [ "$(audit_of "$STORE/a.qcow2" bytes-read)" -lt 1000000 ]

@@ -52,7 +52,7 @@ teardown() {
     wait_for 20 resolved shared-writable
     # Whatever name the domain does not use: it is the domain's image.
     scan
-    sleep 2
+    fence_judged
     has_no_finding orphan
 }
 
@@ -114,7 +114,7 @@ teardown() {
     start web
     start_daemon
     scan
-    sleep 2         # which file it is that the domain has, is noted a moment after the walk
+    fence           # which file the domain has is noted by then
     cp "$STORE/a.qcow2" "$DIR/copy" && own "$DIR/copy" && mv "$DIR/copy" "$STORE/a.qcow2"
     wait_for 30 has_finding "deleted-in-use critical web on $URI"
     [ "$(evidence "$(finding deleted-in-use web)" how)" = replaced ]
@@ -525,8 +525,10 @@ rebased() {
     define web "$(disk_xml "$STORE/a.qcow2")"
     define db "$(disk_xml "$STORE/b.qcow2")"
     v snapshot-create-as web s1 >/dev/null
+    made=$(date +%s)
     start_daemon
-    sleep 3         # what is older than the snapshot says nothing about it
+    # An audit within two seconds of the snapshot, whose time is in seconds, says nothing of it.
+    wait_for 10 past $((made + 2))
     scan "$STORE"
     same "" "$(findings)"
     qemu-img snapshot -d s1 "$STORE/a.qcow2"
@@ -625,8 +627,10 @@ rebased() {
     own "$pool_dir"
     v pool-define-as lab dir --target "$pool_dir" && v pool-start lab
     v snapshot-create-as 'w\b' 's\1' >/dev/null
+    made=$(date +%s)
     start_daemon
-    sleep 3         # what is older than the snapshot says nothing about it
+    # An audit within two seconds of the snapshot, whose time is in seconds, says nothing of it.
+    wait_for 10 past $((made + 2))
     scan "$STORE"
     qemu-img snapshot -d 's\1' "$STORE/router.qcow2"
     scan "$STORE/router.qcow2"
@@ -745,7 +749,7 @@ else: sys.exit("not told")' "$DIR/entries" "$1" "$STORE/$2"
     guest_write web vda "write -P 99 1M 64k"
     start_daemon
     scan
-    sleep 2         # which files they are that the domain has, is noted a moment after the walk
+    fence           # which files the domain has is noted by then
     for name in a.qcow2 a.s1; do
         mv "$STORE/$name" "$STORE/$name-2024"
         wait_for 30 has_finding "deleted-in-use error web on $URI"

@@ -110,7 +110,7 @@ holds_live() { # DOMAIN PATTERN OFFSET LENGTH
     fills() {
         [ "$MIB" -ge 12 ] || guest_write web vda "write -P 7 ${MIB}M 512k"
         MIB=$((MIB + 1))
-        sleep 0.6
+        sleep 0.6       # the slope's step: the subject
         has_space time-to-full critical
     }
     MIB=1

@@ -31,7 +31,7 @@ told() { # COMMAND...
     for ((i = 1; i <= LAYERS; i++)); do
         snapshot web "s$i"
         guest_write web vda "write -P $((i % 250)) $((i % 32 * 64))k 64k"
-        sleep 1.1
+        next_second     # times of snapshots are in seconds
         [ "$i" != $((LAYERS * 3 / 4)) ] || told findings
     done
     # It is taken to have ended ten layers later.
@@ -119,7 +119,7 @@ image_is_offline() { # the audit that a domain's end asks for was made
     start_daemon
     for i in 1 2 3 4; do
         snapshot web "s$i"
-        sleep 1.1
+        next_second     # times of snapshots are in seconds
     done
     wait_for 60 has_finding "snapshot-runaway error web.qcow2"
     has_no_finding chain-deep

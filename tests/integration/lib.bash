@@ -137,6 +137,36 @@ fence() {
     wait_for 60 knows_no_fence
 }
 
+# fence_judged: as fence, and until a finding of such a file has been opened and resolved. Judgements follow one another, so
+# whatever follows from what went before is among the findings by then.
+fence_judged() {
+    fence
+    make_image "$STORE/fence.qcow2"
+    chmod 666 "$STORE/fence.qcow2"
+    wait_for 60 has_finding "permissions warning fence.qcow2"
+    rm "$STORE/fence.qcow2"
+    wait_for 60 has_no_finding " fence.qcow2"
+}
+
+# past SECOND: whether the clock (date +%s) is past it; for wait_for.
+past() { [ "$(date +%s)" -gt "$1" ]; }
+
+# next_second: until the clock shows another second: whoever goes by whole seconds knows then what came before from what
+# follows.
+next_second() { wait_for 5 past "$(date +%s)"; }
+
+# is_locked PATH...: whether all of them are locked by a writer, as QEMU does it. Asked without taking a lock: one held by
+# who looks would keep the writer out.
+is_locked() {
+    python3 -c '
+import fcntl, os, struct, sys
+for path in sys.argv[1:]:
+    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 101, 1, 0)
+    answer = fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_GETLK, query)
+    if struct.unpack("hhqqi4x", answer)[0] == fcntl.F_UNLCK:
+        sys.exit(1)' "$@"
+}
+
 # findings [OPTION...]: "NAME SEVERITY SUBJECT" of each open finding, sorted, subjects below the store relative to it.
 # How full the machine's own disk is, is no test's business that does not ask for it.
 findings() {

@@ -50,7 +50,7 @@ settled() {
         now=$(findings)
         [ "$i" -lt 3 ] || [ "$now" != "$before" ] || return 0
         before=$now
-        sleep 1
+        sleep 1     # of age: the subject
     done
 }
 

@@ -44,7 +44,7 @@ nothing_false() {
     scan
     wait_for 60 domains_known
     for _ in 1 2 3; do
-        sleep 1.5
+        sleep 1.5       # more than the waiting times: the subject
         scan
     done
     wait_for 60 settled

@@ -46,7 +46,7 @@ settled() {
     local before after
     before=$(findings)
     scan
-    sleep 1.5
+    sleep 1.5       # more than the waiting times
     after=$(findings)
     [ "$before" = "$after" ]
 }

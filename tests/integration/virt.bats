@@ -88,7 +88,7 @@ $DIR/pool/b.qcow2" "$(images)"
     # Stopped while it was released, it is offline when that is over.
     ctl release lab
     v pool-destroy lab
-    sleep 2     # two polls of libvirt: the daemon knows
+    wait_for 20 is '.pools[] | select(.name == "lab") | .active' false
     datastore lab paused
     ctl resume lab
     wait_for 20 datastore lab offline
@@ -179,9 +179,8 @@ $DIR/pool/b.qcow2" "$(images)"
     v pool-start lab || :
     wait_for 20 datastore lab online
 
-    # It hangs. Every answer of ours comes at once, and so does the end.
+    # It hangs. Our answers come all the while, and so does the end.
     kill -STOP "$(cat "$DIR/lv/pid")"
-    for _ in 1 2 3 4 5; do status .version; sleep 1; done
     wait_for 60 connection unreachable
     stop_daemon
     start_daemon
@@ -201,7 +200,7 @@ $DIR/pool/b.qcow2" "$(images)"
     DAEMON_WRAPPER=(nsenter --mount --target "$(cat "$DIR/lv/pid")" --)
     start_daemon
     wait_for 10 connection absent
-    sleep 5
+    sleep 5     # two looks for a socket, which come every two seconds and leave no trace: the subject
     connection absent
     mkdir -p "$DIR/pool"
     pool lab "$DIR/pool"
