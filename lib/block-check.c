@@ -154,7 +154,7 @@ static int compare_places(const void *a, const void *b)
     return left->index + 1 < right->index + 1 ? -1 : left->index + 1 > right->index + 1;
 }
 
-/* What overlaps the place before it is told, and no place; such a table is not read, so that no
+/* Tables that overlap the one before are reported and given no place: they are not read, so that no
  * more entries are looked at than the file holds. */
 static int sort_places(struct block_check *ctx)
 {
@@ -293,8 +293,7 @@ static int inflate_block(struct block_check *ctx, uint64_t number, const struct 
     return tell_block(ctx, QCA_ISSUE_COMPRESSED_BAD, number, block->offset, block->length);
 }
 
-/* Where its length lies beside the data, that alone is a read for each block: only a deep check
- * does it. */
+/* Lengths that lie beside the data take a read for each block: only a deep check does it. */
 static int check_compressed(struct block_check *ctx, uint64_t number, struct block block)
 {
     const struct block_layout *layout = ctx->layout;
@@ -330,7 +329,7 @@ static bool is_aligned(const struct block_layout *layout, uint64_t offset)
                                       (offset - layout->data_start) % layout->alignment == 0);
 }
 
-/* What came of a claim, once for all that are too many. */
+/* Handles a claim's result; too many claims are reported once for all. */
 static int claimed(struct block_check *ctx, int r)
 {
     if (r == -EFBIG && ctx->check->result->finished)

@@ -16,7 +16,7 @@ enum block_kind {
     BLOCK_INVALID,              /* the entry holds what the format does not know: reason */
 };
 
-/* What one entry says of its block. */
+/* The block as its entry describes it. */
 struct block {
     enum block_kind kind;
     uint64_t offset;            /* host offset of the guest's bytes, or of the compressed ones; may
@@ -28,7 +28,7 @@ struct block {
     const char *reason;         /* invalid: one English sentence without a final dot, static */
 };
 
-/* Which issue is raised for what, as qemu-img counts some for one format and not for another. */
+/* The issue raised for each damage: qemu-img counts some for one format and not for another. */
 struct block_issues {
     enum qca_issue_kind table_outside;  /* a table that is not wholly in the file */
     enum qca_issue_kind outside;        /* a block that begins behind the end of the file: one that
@@ -61,7 +61,7 @@ struct block_layout {
      * memory bytes. -ENOMEM, or what a read gave. NULL: there is no directory. */
     int (*directory)(struct qca_image *image, uint64_t memory, struct qca_error *error,
                      uint64_t **ret_tables);
-    /* What the entry at this address says of this block (a number, below n_blocks). */
+    /* Decodes the entry at this address for this block (a number, below n_blocks). */
     struct block (*entry)(const struct qca_image *image, uint64_t number, const uint8_t *entry);
     /* Where an entry of 4 bytes is a little-endian number, and one that is larger by this than that
      * of a block of data (BLOCK_DATA) is the block's that follows it in the file; 0: not said. */

@@ -79,7 +79,7 @@ static inline uint64_t div_round_up(uint64_t value, uint64_t divisor)
     return value / divisor + (value % divisor != 0);
 }
 
-/* How many bytes there are up to the last one that is not 0. */
+/* The number of bytes up to the last one that is not 0. */
 static inline size_t length_without_zeros(const uint8_t *data, size_t size)
 {
     uint64_t words[8];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is odd about a layer and its parent, though each by itself is sound: issues of the layer's
+/* Oddities between a layer and its parent, each of which is sound by itself: issues of the layer's
  * header. */
 #include <errno.h>
 #include <stdlib.h>

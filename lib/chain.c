@@ -385,7 +385,7 @@ failed:
 
 /* ---- a chain that stays open -------------------------------------------------------------- */
 
-/* Takes over what layer holds. */
+/* Takes over the layer's members. */
 static int chain_append(struct qca_chain *chain, struct layer *layer)
 {
     if (chain->n_layers == chain->capacity) {

@@ -20,7 +20,7 @@ enum {
 
 enum count_level { COUNT_BITS, COUNT_8, COUNT_16, COUNT_64 };
 
-/* What the active tables say of clusters in a page; the check keeps its own marks here too. */
+/* Properties of a page's clusters by the active tables; the check keeps its own marks here too. */
 enum count_flags {
     COUNT_COPIED = 1 << 0,          /* some reference has the COPIED flag */
     COUNT_NOT_COPIED = 1 << 1,      /* some reference has not */

@@ -18,14 +18,13 @@
 #define PROGRESS_STEP (UINT64_C(4) << 20)
 /* Digests of zero blocks that are hashed one after the other: of 256 TiB, in minutes. */
 #define ZEROS_MAX (UINT64_C(1) << 32)
-/* How many times the bytes that a compressing file system keeps for a file it may hold, and what it
- * may hold in any case. */
+/* A file may hold PACKED_MAX times the bytes that a compressing file system keeps for it, and
+ * PACKED_LEAST bytes in any case. */
 #define PACKED_MAX UINT64_C(4096)
 #define PACKED_LEAST (UINT64_C(1) << 30)
 /* Bytes of its sectors that a compressed cluster may share with those before and behind it. */
 #define SHARED_SECTORS 1024
-/* How many times its length an entry may say that a compressed cluster has: writers may round
- * up. */
+/* An entry may give a compressed cluster so many times its length: writers may round up. */
 #define DECLARED_MAX UINT64_C(64)
 /* How often an L2 entry is looked at, at most: where a window is taken up again, and for each
  * subcluster of a layer above. */
@@ -33,7 +32,7 @@
 #define LOOKS_IN_CHAIN UINT64_C(32)
 #define LOOKS_LEAST (UINT64_C(1) << 20)
 
-/* What the files' own blocks can hold. */
+/* The most that the files' own blocks can hold. */
 struct bounds {
     uint64_t data, compressed;  /* guest bytes */
     uint64_t packed;            /* bytes of compressed clusters, as their entries say, but for
@@ -77,7 +76,7 @@ static int advance(struct hashing *hashing, uint64_t work, uint64_t offset)
                : 0;
 }
 
-/* What is mapped of the files, for its bounds; an extent may come in parts. */
+/* Counts an extent's bytes towards the bounds of its file; an extent may come in parts. */
 static void note_mapped(struct hashing *hashing, const struct qca_extent *extent, uint64_t length)
 {
     const struct qca_image *image = hashing->map->layers[extent->file].image;

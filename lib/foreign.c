@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the formats of others have in common. */
+/* Functions that the formats of others have in common. */
 #include "foreign.h"
 
 #include <ctype.h>

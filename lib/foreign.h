@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the formats of others have in common. */
+/* Declarations that the formats of others have in common. */
 #pragma once
 
 #include "error.h"

@@ -58,7 +58,7 @@ struct format {
     int (*open)(struct qca_image *image, struct qca_error *error);
     void (*close)(struct qca_image *image);
     int (*check)(struct qca_image *image, struct check *check);
-    /* What a guest reads (map.h); NULL: the format is not understood. */
+    /* The map of what a guest reads (map.h); NULL: the format is not understood. */
     const struct format_map *map;
     /* How blocks are mapped (block-layout.h), of a format whose map is block_map; NULL of an image
      * that is not understood. */
@@ -80,7 +80,7 @@ struct format {
 QCA_FORMATS(QCA_X)
 #undef QCA_X
 
-/* What a raw disk holds at its beginning. */
+/* The kind of content at the beginning of a raw disk. */
 enum qca_variant raw_variant(const struct probe *probe);
 /* Reads what probes are made from. */
 int probe_begin(struct qca_io *io, struct probe *ret_probe);

@@ -21,7 +21,7 @@ struct l2_run {
     uint64_t bitmap;            /* of the first, extended entries only */
 };
 
-/* Where a compressed cluster lies. */
+/* The place of a compressed cluster. */
 struct qcow2_compressed {
     uint64_t offset;            /* host offset, any byte */
     uint64_t size;              /* bytes, to the end of the last 512-byte sector it touches */

@@ -180,7 +180,7 @@ static int emit_unallocated(struct qca_map *map, size_t layer, struct range rang
     return emit_plain(map, layer, range, QCA_EXTENT_UNALLOCATED, 0, NULL);
 }
 
-/* What of range lies within the layer, counted from its start; empty: nothing. */
+/* The part of range within the layer, counted from its start; empty: none. */
 static struct range layer_part(const struct map_layer *layer, struct range range)
 {
     uint64_t start = max_u64(range.start, layer->start) - layer->start,

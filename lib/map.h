@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the guest map share: a window of the disk, resolved layer by layer. */
+/* Declarations that the parts of the guest map share: a window of the disk, resolved layer by
+ * layer. */
 #pragma once
 
 #include "bytes.h"
@@ -30,7 +31,7 @@ struct map_begin {
     uint64_t *memory_left;      /* bytes for the tables of all layers */
 };
 
-/* What a guest reads of a format. */
+/* A format's part of the guest map. */
 struct format_map {
     /* Fills in the layer's own table; may be NULL. */
     int (*begin)(struct map_layer *layer, const struct map_begin *begin, struct qca_error *error);
@@ -88,9 +89,9 @@ struct qca_map {
 int map_emit(struct qca_map *map, const struct qca_extent *extent);
 /* Data at host_offset of the layer's data: holes of the file are zeros. */
 int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_t host_offset);
-/* What has no place in a file: zeros, as the layer says. */
+/* The layer says that the range reads as zeros; it has no place in a file. */
 int map_emit_zero(struct qca_map *map, size_t layer, struct range range);
-/* It cannot be told, or not be read; reason is static. */
+/* The range's content cannot be told, or not be read; reason is static. */
 int map_emit_damaged(struct qca_map *map, size_t layer, struct range range, int error,
                      const char *reason);
 /* Reads size bytes of a table of the layer into map->slice. -ENOMEM, or what the read gave, which

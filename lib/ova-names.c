@@ -173,8 +173,8 @@ static const char *find(struct piece text, const char *what)
     return memmem(text.at, text.size, what, strlen(what));
 }
 
-/* What begins with '<' at at: its length, up to where the next may begin; 0 when it does not end.
- * *ret_inner: of a File element, its attributes; else empty. */
+/* Length of the markup that begins with '<' at at, up to where the next may begin; 0 when it does
+ * not end. *ret_inner: of a File element, its attributes; else empty. */
 static size_t markup_length(struct piece at, struct piece *ret_inner)
 {
     size_t name = 1, end;

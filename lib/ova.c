@@ -28,7 +28,7 @@ enum {
     RECORDS_MAX = 64 << 10,     /* bytes of a pax header that are read */
 };
 
-/* What extended headers say of the member that follows them. */
+/* Name and size that extended headers give the member that follows them. */
 struct extended {
     char name[OVA_NAME_SIZE];
     bool has_name, has_size;
@@ -100,7 +100,7 @@ static bool sum_is_right(const uint8_t *header)
            (stored == plain || (with_sign >= 0 && stored == (uint64_t)with_sign));
 }
 
-/* It only tells of the member behind it: pax, Solaris' and GNU tar's. */
+/* Such a header only describes the member that follows: pax, Solaris' and GNU tar's. */
 static bool is_extended(uint8_t type)
 {
     return type != '\0' && strchr("xXgLK", type) != NULL;

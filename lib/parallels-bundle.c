@@ -232,7 +232,7 @@ static int end_image(struct bundle *bundle)
     return 0;
 }
 
-/* Where it begins and ends may be said behind its images. */
+/* A storage's begin and end may be given after its images. */
 static int end_storage(struct bundle *bundle)
 {
     struct qca_image_info *info = &bundle->image->info;

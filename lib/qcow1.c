@@ -70,7 +70,7 @@ static uint64_t qcow1_place(const struct qca_image *image, const uint8_t *entry)
     return be64_get(entry);
 }
 
-/* What a table of up to 1 GiB lacks is not looked at, or allocated. */
+/* A table of up to 1 GiB is neither read nor allocated unless the file holds it. */
 static bool l1_is_in_file(const struct qca_image *image)
 {
     const struct qcow1 *qcow1 = image->own;

@@ -50,7 +50,7 @@ int qcow2_read_failed(struct qcow2_check *ctx, int r, enum qca_table table, uint
     char what[64];
     struct qca_error error;
 
-    /* Where it lies says whether the disk is to blame, or the pointer to it. */
+    /* The table's place says whether the disk is to blame, or the pointer to the table. */
     issue.table_offset = issue.host_offset = offset;
     snprintf(what, sizeof(what), "a table (%s)", qca_table_name(table));
     error_set_read(&error, r, offset, what);

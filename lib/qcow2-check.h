@@ -94,10 +94,10 @@ int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value
 /* A snapshot's L1 table has a possible place and size. */
 bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number);
 
-/* What to do with one of the collected L2 tables. */
+/* Handles one of the collected L2 tables. */
 typedef int (*l2_table_fn)(struct qcow2_check *ctx, const struct l2_item *item,
                            const uint8_t *table);
-/* What to do with one L1 entry that is not 0. *collect says whether its L2 table is walked. */
+/* Handles one L1 entry that is not 0. *collect says whether its L2 table is walked. */
 typedef int (*l1_entry_fn)(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
                            uint32_t snapshot, uint64_t entry, bool *collect);
 /* Goes through an L1 table, collects its L2 tables and goes through them whenever there is no room

@@ -7,7 +7,7 @@
 
 #include "l2-runs.h"
 
-/* What the flags of a cluster are measured by. */
+/* The verdict on the COPIED flags of a cluster. */
 enum verdict { COPIED_RIGHT, COPIED_WRONG, COPIED_UNKNOWN };
 
 static enum verdict copied_verdict(struct qcow2_check *ctx, uint64_t cluster, bool copied)

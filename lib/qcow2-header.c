@@ -412,7 +412,7 @@ static int parse_extensions(struct header *header)
     return 0;
 }
 
-/* What only makes sense once the extensions are known. */
+/* Parses the fields that only make sense once the extensions are known. */
 static int parse_rest(struct header *header)
 {
     struct qca_image_info *info = &header->image->info;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a qcow2 image maps: entries of its tables as extents, by the rules under which QEMU
+/* The guest map of a qcow2 image: entries of its tables as extents, by the rules under which QEMU
  * reads. */
 #include <errno.h>
 #include <inttypes.h>

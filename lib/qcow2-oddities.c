@@ -117,8 +117,8 @@ static int report_extensions(struct qcow2_check *ctx)
     return r;
 }
 
-/* Where the fields that version 3 added end, if old versions of QEMU left them in a header of
- * version 2: only the refcounts' order and the header's length are not zero. START otherwise. */
+/* Finds the end of the fields that version 3 added, if old versions of QEMU left them in a header
+ * of version 2: only the refcounts' order and the header's length are not zero. START otherwise. */
 static int skip_later_fields(const struct qcow2_check *ctx, uint64_t start, uint64_t *ret_start)
 {
     enum { END = FIELD_HEADER_LENGTH + 4, ORDER_OF_VERSION_2 = 4 };

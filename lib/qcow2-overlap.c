@@ -9,7 +9,7 @@
 
 #include "l2-runs.h"
 
-/* What is known of the clusters of one page, one bit each. */
+/* Uses of the clusters of one page, one bit each. */
 enum use { USE_METADATA, USE_L2, USE_DATA, USE_COMPRESSED, _USE_MAX };
 
 struct use_page {

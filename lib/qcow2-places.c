@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the tables of a qcow2 image lie: by its header, and by the entries of the tables that lead
- * to others. What an entry points at is named as it is, damaged or not. */
+/* The places of a qcow2 image's tables: by its header, and by the entries of the tables that lead
+ * to others. An entry's target is named as it is, damaged or not. */
 #include "qcow2.h"
 
 #define SLICE_ENTRIES 8192

@@ -433,8 +433,8 @@ static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64
         }
         cluster = block_end;
     }
-    /* Where all counts are as stored, 0 or 1, and every reference has the flag, the flags are
-     * right. */
+    /* The flags are right when all counts are as stored, 0 or 1, and every reference has the flag.
+     * */
     if (differs && page->data && (page->flags & (COUNT_COPIED | COUNT_NOT_COPIED | COUNT_VERIFY)))
         page->flags |= COUNT_VERIFY;
     else

@@ -233,7 +233,7 @@ static int count_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t 
     return qcow2_issue(ctx, issue);
 }
 
-/* What allocated entries of one table say about fragmentation: it starts afresh in each table. */
+/* Fragmentation by the allocated entries of one table: it starts afresh in each table. */
 struct fragments {
     uint64_t next;              /* where the next cluster would have to lie; 0: any place */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files of the qcow2 format share: geometry, limits and entry layouts.
+/* Declarations that the files of the qcow2 format share: geometry, limits and entry layouts.
  *
  * On-disk facts are from QEMU's docs/interop/qcow2.txt; the limits are those of QEMU 7.2, beyond
  * which it refuses an image too. */

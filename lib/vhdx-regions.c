@@ -37,8 +37,8 @@ static bool overlap(struct vhdx_region a, struct vhdx_region b)
     return a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
-/* Where the entry's region lies: in whole MiB, behind the header section, apart from the others
- * and from the log. */
+/* Checks the place of the entry's region: in whole MiB, behind the header section, apart from the
+ * others and from the log. */
 static int check_place(struct vhdx_scan *scan, const uint8_t *table, uint64_t offset,
                        uint32_t index)
 {

@@ -124,7 +124,7 @@ static int compare_places(const void *a, const void *b)
     return *left < *right ? -1 : *left > *right;
 }
 
-/* Where writes begin and end, each place once. */
+/* Sorts the offsets at which writes begin and end, each once. */
 static size_t sort_places(const struct replay *replay, uint64_t *places)
 {
     size_t n = 0;

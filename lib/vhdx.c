@@ -20,7 +20,8 @@ static bool vhdx_probe(struct probe *probe)
     return memcmp(probe->head, "vhdxfile", 8) == 0;
 }
 
-/* Where the metadata region begins, by this region table; true in *ret_found when it says so. */
+/* Finds the begin of the metadata region by this region table; true in *ret_found when it has it.
+ * */
 static int find_in_table(struct qca_image *image, struct qca_error *error, uint64_t offset,
                          bool checked, uint64_t *ret_offset, bool *ret_found)
 {

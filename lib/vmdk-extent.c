@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What VMDK extents that map a disk grain by grain have in common: "Virtual Disk Format 5.0" of
- * VMware, "Grain Directory" and "Grain Table", within the limits of QEMU's block/vmdk.c. */
+/* Functions for VMDK extents that map a disk grain by grain: "Virtual Disk Format 5.0" of VMware,
+ * "Grain Directory" and "Grain Table", within the limits of QEMU's block/vmdk.c. */
 #include <errno.h>
 #include <inttypes.h>
 

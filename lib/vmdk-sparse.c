@@ -244,7 +244,7 @@ static int trailer_is_whole(struct qca_image *image, uint64_t footer, const uint
     return r;
 }
 
-/* What was written as a stream may have its true header at the end; header becomes it. */
+/* An extent that was written as a stream may have its true header at the end; header becomes it. */
 static int take_footer(struct qca_image *image, struct qca_error *error, uint8_t *header,
                        uint64_t *ret_base)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files about VMDK share: the descriptor ("Virtual Disk Format 5.0" of VMware, "The
- * Descriptor File"), and the extents that map a disk grain by grain. */
+/* Declarations that the files about VMDK share: the descriptor ("Virtual Disk Format 5.0" of
+ * VMware, "The Descriptor File"), and the extents that map a disk grain by grain. */
 #pragma once
 
 #include "block-layout.h"
@@ -65,16 +65,16 @@ int vmdk_extent_tables_at(struct qca_image *image, uint64_t offset, uint64_t mem
                           struct qca_error *error, uint64_t **ret_tables);
 int vmdk_extent_tables(struct qca_image *image, uint64_t memory, struct qca_error *error,
                        uint64_t **ret_tables);
-/* It is a piece of a disk of which the parent is known: blocks that it does not have are that
- * one's, or zeros. False when image is no sparse extent. */
+/* Marks image as a piece of a disk whose parent is known: blocks that it lacks are the parent's, or
+ * zeros. False when image is no sparse extent. */
 bool vmdk_extent_of_disk(struct qca_image *image);
 /* The check: each of the n regions is in the file, and apart from the others. How many are not in
  * the file, or -ENOMEM. */
 int vmdk_check_regions(struct qca_image *image, struct check *check,
                        const struct block_metadata *regions, size_t n);
 
-/* What is left of opening an extent whose kind is known, with image->own allocated: a header that
- * makes no layout is no error. head: the first PROBE_SIZE bytes. */
+/* The rest of opening an extent whose kind is known, with image->own allocated: a header that makes
+ * no layout is no error. head: the first PROBE_SIZE bytes. */
 int vmdk_sparse_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);
 int vmdk_cowd_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);
 int vmdk_sesparse_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);

@@ -10,14 +10,14 @@
 struct wide {
     const char *name;           /* "scalar", "avx2", "avx512" */
 
-    /* How many of the n big-endian words hold first, first + step, first + 2 * step, ... */
+    /* Counts the leading words of n big-endian ones that hold first, first + step, ... */
     uint32_t (*count_rising)(const uint8_t *words, uint32_t n, uint64_t first, uint64_t step);
 
-    /* How many of the n words are 0, from the first on. */
+    /* Counts the leading words of n that are 0. */
     uint32_t (*count_zero)(const uint8_t *words, uint32_t n);
 
-    /* How many of n_groups groups of 64 refcounts of 16 bits equal their 64 bits (0 or 1), from the
-     * first on. refcounts are big-endian, 128 bytes for each group; bits NULL: all 0. */
+    /* Counts the leading groups of n_groups whose 64 refcounts of 16 bits equal their 64 bits (0 or
+     * 1). refcounts are big-endian, 128 bytes for each group; bits NULL: all 0. */
     uint32_t (*count_equal16)(const uint8_t *refcounts, const uint64_t *bits, uint32_t n_groups);
 };
 

@@ -104,14 +104,15 @@ const char *qca_error_kind_name(enum qca_error_kind kind);
 
 /* ---- images ------------------------------------------------------------------------------- */
 
-/* What the programs that use an image must know of its format. */
+/* Properties of a format that the programs that use an image must know. */
 enum qca_trait {
     /* The library knows what a guest reads of it. Of others, no digest of the content can be had,
      * and no statement about it be made; nor may they be treated as raw. */
     QCA_TRAIT_UNDERSTOOD = 1 << 0,
     /* Clusters with refcounts: cluster_size and refcount_bits are set, and valid. */
     QCA_TRAIT_REFCOUNTS = 1 << 1,
-    /* It has a place for its parent's format, so that an empty place leaves it to be guessed. */
+    /* The format has a place for its parent's format, so that an empty place leaves it to be
+     * guessed. */
     QCA_TRAIT_DECLARES_PARENT = 1 << 2,
     /* `qemu-img rebase -u` changes which parent it names. */
     QCA_TRAIT_REBASE = 1 << 3,
@@ -121,8 +122,8 @@ enum qca_trait {
     QCA_TRAIT_FIXED_OPENS_RAW = 1 << 5,
     /* Only where it is declared: by content it is what a raw disk holds. */
     QCA_TRAIT_IN_RAW = 1 << 6,
-    /* What is printed about such images may change them: QEMU's way of writing the format is well
-     * trodden, and libvirt reads all of its header that matters. */
+    /* Printed commands may change such images: QEMU's way of writing the format is well trodden,
+     * and libvirt reads all of its header that matters. */
     QCA_TRAIT_COMMANDS = 1 << 7,
     /* No disk, but what a manager wrote down about disks: its extents are files that it names. */
     QCA_TRAIT_RECORD = 1 << 8,
@@ -178,7 +179,7 @@ bool qca_format_has(enum qca_format format, enum qca_trait trait);
 /* QCA_TRAIT_UNDERSTOOD. */
 bool qca_format_is_understood(enum qca_format format);
 
-/* What an image is within its format, or what a raw disk holds at its beginning. */
+/* The kind of an image within its format, or of the content at the beginning of a raw disk. */
 enum qca_variant {
     QCA_VARIANT_NONE,
     QCA_VARIANT_RAW_MBR,        /* raw: a disk with a partition table, */
@@ -273,7 +274,7 @@ bool qca_extent_file_is_device(const struct qca_extent_file *extent);
  * characters. */
 struct qca_identity { char text[40]; };
 
-/* What the header says. Strings are hostile bytes: escape them before they go anywhere. */
+/* The header's fields. Strings are hostile bytes: escape them before they go anywhere. */
 struct qca_image_info {
     enum qca_format format;
     uint32_t version;           /* qcow2: 2 or 3; raw: 0; of others as the header has it */
@@ -350,7 +351,7 @@ int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
 
 /* ---- check -------------------------------------------------------------------------------- */
 
-/* What an issue counts as in `qemu-img check`; BEYOND: qemu-img calls it clean. */
+/* The counter of `qemu-img check` for an issue; BEYOND: qemu-img calls it clean. */
 enum qca_counter {
     QCA_COUNTER_CORRUPTION,
     QCA_COUNTER_LEAK,
@@ -570,7 +571,7 @@ enum qca_table {
     _QCA_TABLE_MAX,
 };
 
-/* Where a table lies, or a part of one: bytes that are in the file. */
+/* The place of a table, or of a part of one: bytes that are in the file. */
 struct qca_place {
     enum qca_table table;
     uint64_t offset, size;
