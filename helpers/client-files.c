@@ -235,7 +235,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* Where a failure is told that a call found when no callback may run. */
+/* Reports a failure that a call found when no callback may run. */
 static int on_later(sd_event_source *source, void *userdata)
 {
     struct files *files = userdata;

@@ -124,7 +124,7 @@ void worker_cancel(struct worker *worker);
 
 enum files_type { FILES_REGULAR, FILES_BLOCK, FILES_DIRECTORY, FILES_SYMLINK, FILES_OTHER };
 
-/* Who has it open, by QEMU's lock bytes (F_OFD_GETLK at 101 and 201). */
+/* The use of a file, by QEMU's lock bytes (F_OFD_GETLK at 101 and 201). */
 enum files_use { FILES_UNUSED, FILES_FROZEN, FILES_WRITER };
 
 #define FILES_VERITY_MAX 64
@@ -220,8 +220,8 @@ struct files_options {
     /* A walk ended: 0 complete, else -errno. Entries not reported since files_walk() are gone. */
     void (*walked)(void *userdata, struct files *files, int error, uint64_t n_files,
                    uint64_t n_directories);
-    /* It ended, hung (-ETIMEDOUT, killed) or lied (-EBADMSG): all requests were answered so; free
-     * it. */
+    /* The helper ended, hung (-ETIMEDOUT, killed) or lied (-EBADMSG): all requests were answered
+     * so; free it. */
     void (*lost)(void *userdata, struct files *files, int error);
     void *userdata;
 };
@@ -271,13 +271,13 @@ typedef void (*files_probe_fn)(void *userdata, int error, const struct files_sta
                                enum files_use use);
 int files_probe(struct files *files, const char *path, files_probe_fn done, void *userdata);
 
-/* Where a reference stored in the image at path leads, by its real place (links followed): path and
- * stat of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP, -EMEDIUMTYPE,
- * -EACCES. The real path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references
- * never get here. Nothing outside the allowed roots is looked at: there a path is taken by its
- * text, with the links on it that lead there. A target in this root is named as the root was given.
- * An absolute reference is best asked of the helper that has it below its root, so that a file
- * system that hangs stops its own helper only; image_path then only has to be absolute. */
+/* Finds the target of a reference stored in the image at path, by its real place (links followed):
+ * path and stat of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP,
+ * -EMEDIUMTYPE, -EACCES. The real path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote
+ * references never get here. Nothing outside the allowed roots is looked at: there a path is taken
+ * by its text, with the links on it that lead there. A target in this root is named as the root was
+ * given. An absolute reference is best asked of the helper that has it below its root, so that a
+ * file system that hangs stops its own helper only; image_path then only has to be absolute. */
 typedef void (*files_resolve_fn)(void *userdata, int error, const char *real_path,
                                  const struct files_stat *stat);
 int files_resolve(struct files *files, const char *image_path, const char *reference,

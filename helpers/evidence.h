@@ -61,7 +61,7 @@ const char *evidence_text_key(enum evidence_text member);
 const char *evidence_flag_key(enum evidence_flag member);
 const char *evidence_part_key(enum evidence_part member);
 
-/* What is known of a member that evidence has; NULL for one of another version's. */
+/* The description of a member of evidence; NULL for one of another version's. */
 const struct evidence_member *evidence_member_find(const char *key, json_object *value);
 /* The index-th of all, in the order of the table; NULL behind the last. */
 const struct evidence_member *evidence_member_at(size_t index);

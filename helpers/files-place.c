@@ -368,7 +368,7 @@ int place_stat(struct place *place, int dirfd, const char *name, int flags,
     return 0;
 }
 
-/* Where fd really is. -ENOENT when it is nowhere any more. */
+/* Finds the real path of fd. -ENOENT when it is nowhere any more. */
 static int real_path(int fd, char *ret_path)
 {
     char link[sizeof("/proc/self/fd/") + 10], path[PATH_MAX];

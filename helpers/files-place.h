@@ -68,7 +68,7 @@ int place_stat(struct place *place, int dirfd, const char *name, int flags,
 int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path);
 /* Opens the root anew as a directory, read-only, and notes where it really is. */
 int place_open_root(struct place *place, int *ret_fd);
-/* What kind of place it is; real_path points into place. */
+/* Describes the place as a root; real_path points into place. */
 int place_root(struct place *place, struct files_root *ret_root);
 
 /* O_PATH, fstat, and where it really is. 0 and the descriptor; -EPERM outside the allowed roots,
@@ -78,9 +78,9 @@ int place_find(struct place *place, const char *path, char *real, int *ret_fd);
 /* The same; -EXDEV, and nothing is touched, where it leads onto a file system that may stop
  * answering and is not the root's own. */
 int place_look(struct place *place, const char *path, char *real, int *ret_fd);
-/* Where a reference of the image at image_path leads, by its text, not touching what lies outside
- * the allowed roots; then as place_look(), with real for -EXDEV, too. real is given as below the
- * root where it is there. */
+/* Follows a reference of the image at image_path by its text, not touching what lies outside the
+ * allowed roots; then as place_look(), with real for -EXDEV, too. real is given as below the root
+ * where it is there. */
 int place_resolve(struct place *place, const char *image_path, const char *reference, char *real,
                   int *ret_fd);
 

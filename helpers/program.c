@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the helpers' programs are. */
+/* Finds the helpers' programs. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a report and its parts are called in JSON: in the database, in evidence, in the answers of
- * daemon and command. */
+/* Names of a report and its parts in JSON: in the database, in evidence, in the answers of daemon
+ * and command. */
 #pragma once
 
 #include "helpers/json-fields.h"

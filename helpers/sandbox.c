@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a helper gives up before it touches anything hostile: limits, capabilities, system calls. */
+/* Sandbox of a helper, before it touches anything hostile: limits, capabilities, system calls. */
 #include "helpers/sandbox.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a helper gives up before it touches anything hostile. */
+/* Sandbox of a helper, before it touches anything hostile. */
 #pragma once
 
 #include <stdbool.h>

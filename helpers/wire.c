@@ -193,7 +193,7 @@ static size_t record_size(const union wire_record *record, size_t size, enum wir
     return offset;
 }
 
-/* Where the record behind the one that ends at end begins. */
+/* The offset of the record that follows the one that ends at end. */
 static size_t next_offset(size_t end)
 {
     return (end + WIRE_ALIGNMENT - 1) / WIRE_ALIGNMENT * WIRE_ALIGNMENT;
