@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an image holds: what a reading found, what is remembered of it, and how the two differ. */
+/* The content of an image: a reading's result, what is remembered of it, and how the two differ. */
 #pragma once
 
 #include <stdbool.h>
@@ -71,7 +71,7 @@ struct guest_range { uint64_t offset, length; };
 
 #define DEVIATION_RANGES_MAX 100
 
-/* What the last reading found different from the baseline. */
+/* The difference of the last reading from the baseline. */
 struct deviation {
     enum reading_verdict verdict;       /* rot, modified or incomplete */
     uint64_t found;             /* usec: end of the reading that found it first */

@@ -33,7 +33,7 @@ enum finding_type {
     _FINDING_MAX,
 };
 
-/* What a finding is about, and what it rests on: findings.def says what each means. */
+/* The subject of a finding, and its basis: findings.def says what each means. */
 enum finding_about { ABOUT_IMAGE, ABOUT_DISK, ABOUT_DOMAIN, ABOUT_DATASTORE, ABOUT_DAEMON };
 enum finding_basis { BASIS_AUDIT, BASIS_CHECK, BASIS_LIBVIRT, BASIS_CONTENTS, BASIS_SELF };
 
@@ -114,7 +114,7 @@ struct finding {
 
 struct finding *finding_free(struct finding *finding);
 
-/* Where alerts go. */
+/* The channels of alerts. */
 enum alert_target { ALERT_JOURNAL, ALERT_SYSLOG, ALERT_CONSOLE, ALERT_EXEC, _ALERT_TARGET_MAX };
 
 const char *alert_target_name(enum alert_target target);        /* "journal" ... "exec" */
@@ -135,12 +135,12 @@ enum event_type {
 
 const char *event_type_name(enum event_type type);
 int event_type_from_name(const char *name);             /* -EINVAL when unknown */
-/* What such an event says of the finding's state; before counts where it says nothing of that. */
+/* The finding's state after such an event; before, where the event says nothing of it. */
 enum finding_state finding_state_after(enum finding_state before, enum event_type type);
 /* Do such events go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
-/* Who is still to be told of an event: bits of event.outbox. */
+/* Channels that are still to get an event: bits of event.outbox. */
 #define OUTBOX_LOGS 1u          /* the journal, syslog or the console */
 #define OUTBOX_EXEC 2u          /* the program of alerts.exec */
 

@@ -18,7 +18,7 @@
 
 struct datastore;
 
-/* Where an image's parent or data file is. */
+/* The state of an image's reference to its parent or data file. */
 enum reference_state {
     REFERENCE_NONE,             /* has none */
     REFERENCE_PENDING,          /* not resolved yet */
@@ -192,7 +192,7 @@ bool image_name_is_partial(const char *path);
  * format that is not understood. What must not change are the stored bytes then. */
 bool image_is_opaque(const struct image *image);
 bool layer_is_opaque(const struct layer_report *layer);
-/* How many files its header names as extents, by its last audit. */
+/* Counts the files that the header names as extents, by the last audit. */
 size_t image_count_extents(const struct image *image);
 /* By its last audit: of a format that is not understood. */
 bool image_is_foreign(const struct image *image);

@@ -14,7 +14,7 @@ struct packed_layer {
     uint64_t words[];
 };
 
-/* What a word is that is left out. */
+/* The values of words that are left out. */
 static void layer_nothing(struct layer_report *ret_layer)
 {
     *ret_layer = (struct layer_report){

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which thresholds hold for an image, and whether the administrator declared it golden. */
+/* The thresholds for an image, and whether the administrator declared it golden. */
 #include <fnmatch.h>
 
 #include "daemon/core/policy.h"

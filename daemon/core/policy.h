@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the administrator wants: thresholds, by classes of images, and which images are golden. */
+/* The administrator's policy: thresholds, by classes of images, and which images are golden. */
 #pragma once
 
 #include <stdbool.h>
