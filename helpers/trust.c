@@ -39,7 +39,7 @@ static bool is_own_group(gid_t gid)
     return true;
 }
 
-/* Who may change this very program, as where it was built in somebody's own folder: they gain
+/* Users who may change this very program, as where it was built in somebody's own folder: they gain
  * nothing by changing what it reads. */
 struct trusted {
     uid_t uids[TRUSTED_MAX];
@@ -90,7 +90,7 @@ static void trusted_of_program(struct trusted *trusted)
     }
 }
 
-/* Who but those may change it, in words; NULL: nobody. */
+/* Says in words who else may change the file; NULL: nobody. */
 static int who_may(const struct trusted *trusted, const char *path, const struct stat *st,
                    enum trail_role role, char **ret_who)
 {
@@ -129,7 +129,7 @@ static int who_may(const struct trusted *trusted, const char *path, const struct
     return 0;
 }
 
-/* Where a path is followed to, name by name. */
+/* The state of following a path, name by name. */
 struct trail {
     char done[PATH_MAX];        /* looked at, without links; ends in no slash, "" is / */
     char rest[PATH_MAX];        /* what is to come */
@@ -160,7 +160,7 @@ static void go_up(struct trail *trail)
         *slash = '\0';
 }
 
-/* It is at a link: what that names comes before the rest. */
+/* At a link, the link's target comes before the rest of the path. */
 static int follow(struct trail *trail)
 {
     char target[PATH_MAX], rest[PATH_MAX];

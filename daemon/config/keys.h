@@ -55,9 +55,9 @@ const char *config_type_text(enum config_type type);
 const char *config_word_name(enum config_word word);
 uint64_t config_word_value(enum config_word word);
 
-/* What is directly below section ("" is the top, "thresholds.chain-deep", "datastores[]"): calls
- * back with each different name once, and the key when that is no section of its own. "*" is not
- * told. Stops when the callback returns true. */
+/* Calls back with each different name directly below section ("" is the top,
+ * "thresholds.chain-deep", "datastores[]") once, and the key when that is no section of its own.
+ * "*" is left out. Stops when the callback returns true. */
 bool config_keys_below(const char *section,
                        bool (*each)(void *userdata, const char *name, const struct config_key *key),
                        void *userdata);

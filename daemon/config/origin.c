@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where each value of the configuration was written, and which of several holds. */
+/* Finds where each value of the configuration was written, and which of several holds. */
 #include <string.h>
 
 #include "daemon/config/origin.h"

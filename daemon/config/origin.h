@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where each value of the configuration was written, and which of several holds. */
+/* Origins: where each value of the configuration was written, and which of several holds. */
 #pragma once
 
 #include "daemon/config/keys.h"
@@ -21,7 +21,7 @@ struct config_setting {
     unsigned line;
 };
 
-/* Where the value of a general key that is no list was written; NULL: it is the default. */
+/* Origin of the value of a general key that is no list; NULL: it is the default. */
 const struct config_origin *config_origin_of(const struct config *config,
                                              const struct config_key *key);
 /* Of a key that is no list, for images of the class (as in struct config_origin). finding: whose,

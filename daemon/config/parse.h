@@ -11,7 +11,7 @@
 #define CONFIG_PATTERNS_MAX 4096        /* in one list */
 #define CONFIG_NAME_MAX 64              /* characters */
 
-/* Where a value was written; file counts from 0, line 0: nowhere, it is the default. */
+/* The place where a value was written; file counts from 0; line 0: nowhere, it is the default. */
 struct text_place { unsigned file, line, column; };
 
 /* One configuration that is being read from several trees, which must live as long as it does. */
