@@ -125,8 +125,8 @@ int discover_resume(struct discover *discover, struct datastore *datastore);
 
 /* An image that is tentative (struct image) is one: it stays. */
 void discover_settle(struct discover *discover, struct image *image);
-/* It is none: the image is freed after the callback. Its file is not looked at again until it
- * changes or is recalled (keep), or until the next walk. -ENOMEM: it stays. */
+/* Dismisses a file that is no image: the image is freed after the callback. The file is not looked
+ * at again until it changes or is recalled (keep), or until the next walk. -ENOMEM: it stays. */
 int discover_dismiss(struct discover *discover, struct image *image, bool keep);
 /* Something refers to that file: it is an image again, a moment later, if it was dismissed. */
 void discover_recall(struct discover *discover, const char *path, const struct identity *identity);

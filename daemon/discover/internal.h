@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What discover.c, site.c and images.c share: the stage's state, one site per
+/* Declarations that discover.c, site.c and images.c share: the stage's state, one site per
  * datastore. */
 #pragma once
 
@@ -88,9 +88,9 @@ struct recall {
 };
 
 struct site;
-/* It is one of the site's now, or no longer. */
+/* Counts the image as one of the site's, or no longer. */
 void site_count(struct site *site, const struct image *image, bool there);
-/* It is not called as images are. */
+/* The file's name is not one that images have. */
 bool site_may_be_other(const struct site *site, const struct files_record *record);
 /* Is it one that was looked at and is as it was, or one that has to wait? At a path at which
  * nothing is known. */
@@ -196,7 +196,7 @@ struct alias {
     char *of;                   /* name of the datastore */
 };
 
-/* It left its place, and may turn up in another one. */
+/* An image that left its place, and may turn up in another one. */
 struct leaving {
     struct image *image;
     uint64_t since;             /* usec */
@@ -293,7 +293,7 @@ void site_note_unseen(struct site *site, const char *path);
 void site_forget_unseen(struct site *site);
 /* Drops images that this complete walk did not see, unless they lie below an unreadable folder. */
 void site_sweep(struct site *site);
-/* It ended. */
+/* Reports the end of a walk. */
 void site_tell_walked(struct site *site, int error);
 
 /* ---- site.c ---------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a file is called: other names of a known image (hard links, another way to it), and names
- * that go and come elsewhere: a rename, however its halves arrive. */
+/* Names of files: other names of a known image (hard links, another way to it), and names that go
+ * and come elsewhere: a rename, however its halves arrive. */
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -145,8 +145,8 @@ int discover_rename(struct discover *discover, struct image *image, struct datas
     return 0;
 }
 
-/* It is gone under its first name: another one takes its place. Without a birth time nobody knows
- * whether that is still the same file. */
+/* Another name takes the place of an image's first one, which is gone. Without a birth time nobody
+ * knows whether that is still the same file. */
 bool discover_promote(struct discover *discover, struct image *image)
 {
     struct image_name *name = LIST_FIRST(&image->names);

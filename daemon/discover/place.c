@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which datastores are wanted: those of the configuration, and libvirt's pools, under names of
- * their own. */
+/* Finds the datastores that are wanted: those of the configuration, and libvirt's pools, under
+ * names of their own. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>

@@ -91,8 +91,8 @@ static int site_image_new(struct site *site, const struct files_record *record, 
     return 0;
 }
 
-/* What lies there now is told of as far as it is another thing than before. elsewhere: seen under
- * another name than the image's, so that a rename explains its ctime. */
+/* Reports how the file at the image's place differs from before. elsewhere: seen under another name
+ * than the image's, so that a rename explains its ctime. */
 static void image_take(struct site *site, struct image *image, const struct files_record *record,
                        bool by_walk, bool elsewhere)
 {
@@ -161,7 +161,7 @@ static struct image *known_elsewhere(const struct site *site, const struct files
     return image;
 }
 
-/* Whoever may make files in a datastore can make as many as memory holds: those beyond the limit
+/* A user who may make files in a datastore can make as many as memory holds: those beyond the limit
  * are counted. */
 static bool site_is_full(struct site *site, const struct files_record *record)
 {
