@@ -20,7 +20,7 @@
 #include "daemon/virt/library-libxml.def"
 #undef FUNCTION
 
-/* Where an address of a function goes. */
+/* The variable for a function's address. */
 struct symbol {
     const char *name;
     void **address;

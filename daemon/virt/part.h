@@ -7,7 +7,7 @@
 
 #include "daemon/virt/status.h"
 
-/* What a domain's XML says. Never changed after it was made. */
+/* The content of a domain's XML. Never changed after it was made. */
 struct virt_body {
     atomic_uint refs;
     uint64_t hash;              /* of the texts it was made from */

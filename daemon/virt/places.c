@@ -73,9 +73,9 @@ static void place_forget(struct usages *usages, struct virt_place *place)
     place_free(place);
 }
 
-/* Who looks it up: the path's datastore, or, for one that seems to be in none, any that is there.
- * Links may lead from it into a datastore; what lies in none is told by its text alone, and no
- * other file system is asked. */
+/* Finds the datastore whose helper looks the path up: the path's own, or, for one that seems to be
+ * in none, any that is there. Links may lead from it into a datastore; what lies in none is told by
+ * its text alone, and no other file system is asked. */
 static struct datastore *place_datastore(const struct usages *usages,
                                          const struct virt_place *place, struct datastore *own)
 {

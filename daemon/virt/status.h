@@ -42,7 +42,7 @@ struct virt_layer {
     char *data_file;            /* path of its external data file */
 };
 
-/* What runs on a disk now. */
+/* A job that runs on a disk now. */
 struct virt_job {
     char *type;                 /* "commit", "active-commit", "copy", "pull", "backup"; NULL
                                  * without */
@@ -203,8 +203,8 @@ bool virt_connections_equal(const struct virt_status *a, const struct virt_statu
  * that does not follow from the other. NULL is equal to nothing. */
 bool virt_status_equal(const struct virt_status *a, const struct virt_status *b);
 
-/* What a pool of that type ("dir", "logical", "rbd", ...) holds: files below its path, block
- * devices, or what only a network protocol reaches. */
+/* The volumes of a pool of that type ("dir", "logical", "rbd", ...): files below its path, block
+ * devices, or volumes that only a network protocol reaches. */
 enum virt_pool_kind { VIRT_POOL_FILES, VIRT_POOL_DEVICES, VIRT_POOL_NETWORK };
 enum virt_pool_kind virt_pool_kind(const char *type);
 

@@ -80,7 +80,7 @@ static uint64_t entry_digest(const struct usage_entry *entry)
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
-/* What the last index noted of the same layer in the same run of the domain. */
+/* Keeps the identity that the last index noted of the same layer in the same run of the domain. */
 static void entry_keep_note(const struct usage_index *before, struct usage_entry *entry)
 {
     struct usage usage = usage_find(before, entry->path);

@@ -44,7 +44,7 @@ struct usage {
 
 struct usage_index;
 
-/* What is known of a path of libvirt's. */
+/* The file at a path that libvirt gave. */
 struct usage_file {
     const char *path;           /* as discover has it (links on the way, another spelling); NULL:
                                  * the same. Borrowed until usage_index_new() returns */
@@ -69,12 +69,12 @@ void usage_index_compare(const struct usage_index *before, const struct usage_in
 void usage_paths(const struct virt_status *status, void (*each)(void *userdata, const char *path),
                  void *userdata);
 
-/* What is said of the path; n_entries 0: nothing. index may be NULL. */
+/* Finds libvirt's uses of the path; n_entries 0: none. index may be NULL. */
 struct usage usage_find(const struct usage_index *index, const char *path);
 
 /* The path under which one of libvirt's is found: itself, or what usage_look_fn said. */
 const char *usage_path(const struct usage_index *index, const char *path);
-/* What is said of this very layer; NULL for one without a path. */
+/* Finds the entry of this very layer; NULL for one without a path. */
 const struct usage_entry *usage_of_layer(const struct usage_index *index,
                                          const struct virt_disk *disk, size_t layer);
 

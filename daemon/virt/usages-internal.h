@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What usages.c and places.c share. */
+/* Declarations that usages.c and places.c share. */
 #pragma once
 
 #include <sys/queue.h>
@@ -27,8 +27,8 @@ struct usages {
 
 /* Looks up what is wanted, as far as somebody can be asked. */
 void virt_places_ask(struct usages *usages);
-/* What is not there may be there now, and links may lead elsewhere: after a walk of the datastore,
- * or, NULL, of what lies in none. */
+/* Looks paths up again, after a walk of the datastore, or, NULL, those in none: missing files may
+ * be there now, and links may lead elsewhere. */
 void virt_places_look_again(struct usages *usages, const struct datastore *datastore);
 /* A new index begins: no path is mentioned yet; it is made: what was not mentioned is forgotten. */
 void virt_places_begin(struct usages *usages);

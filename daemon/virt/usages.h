@@ -30,7 +30,7 @@ struct usages_ops {
                    void *place, struct files **ret_files);
     /* usages_make() is to be called, a moment later. */
     void (*soon)(void *userdata);
-    /* What libvirt says from now on; the last index is freed after this. */
+    /* Takes libvirt's new index; the last one is freed after this. */
     void (*index)(void *userdata, const struct usage_index *index);
     /* An image is used otherwise than before: it is to be audited; unused: by nobody any more. */
     void (*plan)(void *userdata, struct image *image, bool unused);
@@ -51,7 +51,7 @@ struct usages *usages_free(struct usages *usages);
 void usages_take(struct usages *usages, struct virt_status *status);
 /* Libvirt's word is taken anew, a moment later. */
 void usages_soon(struct usages *usages);
-/* That moment came. */
+/* Makes the index anew, at the moment that ops->soon() asked for. */
 void usages_make(struct usages *usages);
 /* NULL before the first status. */
 const struct usage_index *usages_index(const struct usages *usages);

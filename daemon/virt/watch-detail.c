@@ -66,7 +66,7 @@ static int body_make(struct virt_link *link, const char *live, const char *defin
     struct virt_body *body;
     int r;
 
-    /* Where volumes are may change without the domain. */
+    /* The places of volumes may change without the domain. */
     for (size_t i = 0; link->pools && i < link->pools->n_items; i++)
         hash = hash_text(hash_text(hash, link->pools->items[i].name), link->pools->items[i].path);
     if (before && before->hash == hash) {

@@ -500,7 +500,7 @@ static int seen_read(struct virt_link *link, struct seen *seen, bool again,
     if (r >= 0 && job_began) {
         struct virt_body *body;
 
-        /* Where to it goes is said by the XML that it has now. */
+        /* The domain's present XML says where the job goes to. */
         r = link_read_body(link, seen->domain, seen->active, seen->persistent, pieces.body, &body);
         if (r == -ENOTCONN || r == -ECANCELED || r == -ENOMEM) {
             *ret_record = virt_record_unref(*ret_record);

@@ -17,7 +17,7 @@ struct link_refresh {
     uint64_t at;                /* usec since the epoch */
 };
 
-/* What events said since it was looked at last. */
+/* Changes that events reported since the last look. */
 struct link_news {
     bool domains;               /* the list of them, */
     bool pools;
@@ -65,8 +65,8 @@ struct virt_link {
 /* To be called before every call of libvirt's: notes that it begins. -ECANCELED when the thread is
  * to end, -ENOTCONN when the connection is closed. */
 int link_call(struct virt_link *link);
-/* What libvirt's last error of this thread means for what was being done: -ENOTCONN when the
- * connection is gone, -ENOENT when what was asked about is, -EOPNOTSUPP, else -EIO. */
+/* Translates libvirt's last error of this thread: -ENOTCONN when the connection is gone, -ENOENT
+ * when the object asked about is, -EOPNOTSUPP, else -EIO. */
 int link_error(const struct virt_link *link);
 
 struct virt_link *link_ref(struct virt_link *link);
@@ -90,7 +90,7 @@ int link_read_snapshots(struct virt_link *link, virDomainPtr domain, bool names_
 int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool names_only,
                           struct virt_checkpoints *before,
                           struct virt_checkpoints **ret_checkpoints);
-/* What runs on an active domain: jobs and disk errors into record's domain. before: as it was last,
+/* Reads the jobs and disk errors of an active domain into record's domain. before: as it was last,
  * or NULL. *ret_again: a job began whose mirror the body does not know yet. */
 int link_read_jobs(struct virt_link *link, virDomainPtr domain, const struct virt_record *before,
                    struct virt_record *record, bool *ret_again);
