@@ -502,7 +502,7 @@ static struct plan *lane_overdue(const struct schedule *schedule, const struct l
     return plan && add_saturating(plan->due, schedule->options.delay) <= now ? plan : NULL;
 }
 
-/* What goes first of a lane, and how it compares with what goes first of others. */
+/* The first image of a lane, and how it compares with the first ones of others. */
 struct choice {
     struct lane *lane;
     struct plan *plan;

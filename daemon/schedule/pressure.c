@@ -46,8 +46,8 @@ static uint64_t share(uint64_t before, uint64_t after, uint64_t elapsed)
     return usec >= elapsed ? WHOLE : usec * WHOLE / elapsed;
 }
 
-/* What others waited since the last sample, if we wait independently of them: the time that anybody
- * waits is own + others - own * others. False when it cannot be told. */
+/* Computes how long others waited since the last sample, if we wait independently of them: the time
+ * that anybody waits is own + others - own * others. False when it cannot be told. */
 static bool others_beside(const struct pressure_gauge *gauge, const struct pressure_sample *sample,
                           uint64_t *ret_others)
 {
@@ -91,7 +91,7 @@ bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sam
         /* Nobody of ours reads. */
         others = share(gauge->last.all, sample->all, sample->at - gauge->last.at);
         *ret_wait = GLANCE_EVERY;
-        /* It must have become quieter than it takes to begin a pause, or it would come and go. */
+        /* Only half the limit ends a pause, or pauses would come and go. */
         if (others > (gauge->phase == PRESSURE_PAUSED ? gauge->limit / 2 : gauge->limit))
             gauge->phase = PRESSURE_PAUSED;
         else

@@ -58,5 +58,5 @@ struct pressure *pressure_free(struct pressure *pressure);
 /* limit: parts per 10,000 of the time, UINT64_MAX: nothing is watched. Only on does anything. When
  * it ends a pause ends. */
 int pressure_watch(struct pressure *pressure, bool on, uint64_t limit);
-/* What others waited lately, parts per 10,000 of the time. */
+/* The share of time that others waited lately, parts per 10,000. */
 uint64_t pressure_of_others(const struct pressure *pressure);

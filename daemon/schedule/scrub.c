@@ -13,8 +13,8 @@
 #define LOOK_AGAIN (60 * USEC_PER_SEC)  /* whether somebody waits now */
 #define DOUBLED_MAX 8           /* slices of what has to begin anew: 256 times the first */
 
-/* What takes turns on a device, for each owner of files: so neither many images that were never
- * verified, nor one that takes days, keep others from being verified again. */
+/* Kinds of images that take turns on a device, for each owner of files: so neither many images that
+ * were never verified, nor one that takes days, keep others from being verified again. */
 enum kind { KIND_VERIFIED, KIND_NEVER, KIND_CUT, _KIND_MAX };
 
 struct scrub {

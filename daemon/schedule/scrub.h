@@ -32,15 +32,15 @@ void scrubs_hold(struct scrubs *scrubs, const struct datastore *datastore, bool 
 /* The next one, which is under way then; NULL when there is none now: *ret_wait is usec until it is
  * worth asking again, UINT64_MAX when only an event can change it. */
 struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wait);
-/* It is no longer under way. retry: it was not read to its end, and is to be taken up again from
+/* Ends an image's scrub. retry: the image was not read to its end, and is to be taken up again from
  * then on (usec); 0: it was, and must be planned anew. */
 void scrubs_done(struct scrubs *scrubs, struct image *image, uint64_t retry);
 
 /* One under way whose slice is over while another waits for its place: to be stopped. NULL when
  * there is none: *ret_wait is usec until it is worth asking again. */
 struct image *scrubs_expired(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wait);
-/* It is stopped for that, by who calls scrubs_done() then; it goes on in its turn, for twice as
- * long where what it read is not kept. */
+/* The caller stops the scrub for that, and calls scrubs_done() then; the scrub goes on in its turn,
+ * for twice as long where what it read is not kept. */
 void scrubs_cut(struct scrubs *scrubs, struct image *image, uint64_t now, bool kept);
 
 /* Its demand is met, or cannot be. */
