@@ -248,7 +248,7 @@ static int job_probe(struct job *job)
     return request_start(job, REQUEST_PROBE, files, job->image->path, NULL, 0, on_probed);
 }
 
-/* It was started, and ended before it was ready. */
+/* The worker was started, and ended before it was ready. */
 static void worker_did_not_start(struct job *job)
 {
     job->audits->start_error = -ENOEXEC;

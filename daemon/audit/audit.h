@@ -8,8 +8,8 @@
 
 struct audits;
 
-/* Where a path lies: its datastore, and the helper of that. -EPERM outside all datastores,
- * -ENOTCONN when it has no helper now. */
+/* Finds the datastore of a path, and its helper. -EPERM outside all datastores, -ENOTCONN when it
+ * has no helper now. */
 typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files,
                               const struct datastore **ret_datastore);
 

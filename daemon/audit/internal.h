@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What audit.c, reference.c and pool.c share: jobs, what they asked of the helpers,
+/* Declarations that audit.c, reference.c and pool.c share: jobs, what they asked of the helpers,
  * workers. */
 #pragma once
 
@@ -101,7 +101,8 @@ struct job {
     struct reference_list extents;
     bool references_known;
     unsigned n_resolving;
-    /* Where its worker has another file open, or soon: NULL nowhere; and in others besides. */
+    /* Datastore in which the worker has another file open, or soon: NULL none; and in others
+     * besides. */
     const struct datastore *reached;
     bool reached_several;
 };
@@ -129,7 +130,8 @@ void job_resolved(struct job *job);
 void scrub_request(struct job *job, const struct files_stat *stat, struct worker_request *request);
 /* The job's audit is over: its report's digest becomes the audit's. -ENOMEM. */
 int scrub_take_digest(struct job *job);
-/* Who may read, and how much: to be called whenever an audit or a scrub begins or ends. */
+/* Decides which scrubs may read, and how much: called whenever an audit or a scrub begins or ends.
+ * */
 void scrubs_pace(struct audits *audits);
 
 /* ---- references (reference.c) ---------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 #include "daemon/audit/internal.h"
 #include "lib/cleanup.h"
 
-/* What is asked for; from TAG_EXTENT on, the extents. */
+/* The reference asked for; from TAG_EXTENT on, the extents. */
 enum reference_tag { TAG_PARENT, TAG_DATA_FILE, TAG_EXTENT };
 
 #define TAG_ELSEWHERE (UINT64_C(1) << 32)   /* with one of them: asked again, of another helper */
@@ -47,8 +47,8 @@ static void reference_set(struct reference *reference, int error)
 
 static void on_resolved(struct job *job, uint64_t tag, const struct request_result *result);
 
-/* It leads out of the datastore onto what may hang: perhaps into another one, whose helper that
- * costs. */
+/* Asks another datastore's helper for a reference that leads out of this one onto a file system
+ * that may hang. */
 static bool ask_elsewhere(struct job *job, uint64_t tag, const struct request_result *result)
 {
     const struct datastore *datastore;
