@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What references that lead nowhere, or that nobody could read, may mean: none of it is left
- * over. */
+/* Images that unresolved or unreadable references may mean: none of them is left over. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -119,7 +118,7 @@ static void node_note_datastore(struct graph *graph, struct node *node,
     node->seen_datastore = datastore;
 }
 
-/* What the node's references could mean that the graph does not know. */
+/* Images that the node's references could mean, and that the graph does not know. */
 struct meaning {
     enum doubt doubt;
     unsigned format;
@@ -405,7 +404,7 @@ void graph_tell_doubtful(struct graph *graph)
 
         if (node->n_children > 0 || !node->image->present)
             continue;
-        /* What a disk stands on could be left over until it was judged with the disk. */
+        /* A disk's parent could be left over until it was judged with the disk. */
         if (graph_image_usage(graph, node->image).n_entries > 0)
             told = node->parent;
         if (!told)

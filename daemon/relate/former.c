@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where a lost parent lies now: found by what it is, by what it holds, by its name. */
+/* Finds a lost parent's new place by identity, by content, by name. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static uint64_t virtual_size_of(const struct image *image)
     return layer ? layer->info.virtual_size : 0;
 }
 
-/* What the layer holds, as read last; NULL where that is not known, or not of the file as it is. */
+/* The layer's content as read last; NULL where that is not known, or not of the file as it is. */
 static const struct baseline *content_of(const struct image *image)
 {
     const struct baseline *baseline = image->baseline;
@@ -199,7 +199,7 @@ bool former_is_there(const struct graph *graph, const struct image *image)
     return list.n > 0 && !found.changed;
 }
 
-/* What a run was seen to begin with is surest; else the layer above knows what its parent was. */
+/* The identity seen at a run's begin is surest; else the layer above knows what its parent was. */
 struct image *graph_find_renamed(const struct graph *graph, const struct usage_entry *entry)
 {
     const struct virt_disk *disk = entry->disk;

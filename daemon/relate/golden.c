@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which bases are golden although nobody declared them so. */
+/* Infers bases that are golden although nobody declared them so. */
 #include "daemon/relate/internal.h"
 
 /* Did a snapshot make one of its overlays? Then it is an earlier state of that one disk. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the graph's parts share: nodes, the spots they are found at, and the marks of what is to
- * be computed again. */
+/* Declarations that the graph's parts share: nodes, the spots they are found at, and the marks of
+ * what is to be computed again. */
 #pragma once
 
 #include <sys/queue.h>
@@ -24,7 +24,7 @@ enum spot_kind {
     SPOT_DATA_FILE,
     SPOT_WANTED_PATH,           /* where a reference leads, */
     SPOT_WANTED_IDENTITY,       /* and what is to be there */
-    /* What a reference that leads nowhere could mean: */
+    /* Spots that an unresolved reference could mean: */
     SPOT_FORMER,                /* the identity of what it led to, */
     SPOT_FORMER_NAME,           /* the file name in it, */
     SPOT_FORMER_SIZE,           /* the size of what it led to */
@@ -100,7 +100,7 @@ enum {
     RECORD_LOST = 1 << 3,       /* a file that it names is not where it should be */
 };
 
-/* What a node keeps of its own evidence. */
+/* Evidence that a node keeps of itself. */
 enum {
     KIND_PLACE = 1 << 0,        /* lies where templates lie, */
     KIND_NAME = 1 << 1,         /* is called as templates are, */
@@ -126,7 +126,7 @@ enum layer_name {
 
 #define SERIES_SPAN 4           /* how far layers are looked at below and above one */
 
-/* What an image's references could mean, beside what the graph knows. */
+/* The doubt that an image's references leave, beside what the graph knows. */
 enum doubt {
     DOUBT_NONE,
     DOUBT_NAMED,                /* what it referred to before, or what has the name */
@@ -146,8 +146,7 @@ struct same {
 };
 enum { DOUBT_SEAT_NAME, DOUBT_SEAT_IDENTITY, DOUBT_SEAT_SIZE, _DOUBT_SEAT_MAX };
 
-/* What is known of the reference of an image to its parent, should the graph not have the
- * parent. */
+/* The state of an image's reference to its parent, should the graph not have the parent. */
 enum node_end { END_PENDING, END_UNKNOWN, END_BASE, END_BROKEN };
 
 struct node {
@@ -269,7 +268,7 @@ struct spot spot_of_folder(const struct graph *graph, enum spot_kind kind, const
 /* The same text, identity or number, as another kind. */
 struct spot spot_as(struct spot spot, enum spot_kind kind);
 bool spot_equal(struct spot a, struct spot b);
-/* Who has a seat there, in no particular order; NULL none, or none any more. */
+/* Walks the seats at a spot, in no particular order; NULL none, or none any more. */
 struct seat *spot_first(const struct graph *graph, struct spot spot);
 struct seat *seat_next(const struct seat *seat);
 struct node *seat_node(struct seat *seat);

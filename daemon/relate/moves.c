@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was seen of domains' disks: from which image to which overlay they moved. */
+/* Moves of domains' disks that were seen: from which image to which overlay. */
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>

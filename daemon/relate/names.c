@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What names and places say of layers: how snapshots' overlays are called, and where templates lie
- * and what they are called. */
+/* Evidence of layers' names and places: names of snapshots' overlays, places and names of
+ * templates. */
 #include <ctype.h>
 #include <fnmatch.h>
 #include <string.h>

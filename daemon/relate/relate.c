@@ -142,8 +142,8 @@ const struct policy *graph_policy(const struct graph *graph)
     return graph->policy;
 }
 
-/* What is said of a path decides whether its image is golden, what it is to its parent, and which
- * layer is its disk's. */
+/* Libvirt's word on a path decides whether its image is golden, its relation to its parent, and
+ * which layer is its disk's. */
 static void mark_usage(void *userdata, const char *path)
 {
     struct graph *graph = userdata;

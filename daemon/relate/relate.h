@@ -10,8 +10,8 @@
 
 struct graph;
 
-/* What an overlay is to its parent. Never decided by default: without evidence, and where the
- * evidence contradicts itself, it is unknown. */
+/* The relation of an overlay to its parent. Never decided by default: without evidence, and where
+ * the evidence contradicts itself, it is unknown. */
 enum relation_kind {
     RELATION_NONE,              /* there is no parent in the graph */
     RELATION_SNAPSHOT,          /* both are states of one disk */
@@ -61,7 +61,7 @@ enum relation_evidence {
     _EVIDENCE_MAX,
 };
 
-/* What follows for one image from its place in the graph. */
+/* The consequences of one image's place in the graph. */
 struct relation {
     struct image *parent;       /* NULL: none, or not found */
     struct image *base;         /* deepest layer reached; NULL in or above a loop */
@@ -109,11 +109,11 @@ struct graph *graph_free(struct graph *graph);
 void graph_set_policy(struct graph *graph, const struct policy *policy);
 /* NULL: none was set. */
 const struct policy *graph_policy(const struct graph *graph);
-/* What libvirt says, borrowed; NULL or without a status: nothing. The next graph_refresh() tells of
- * all images of which it says something else than before. */
+/* Sets libvirt's word, borrowed; NULL or without a status: none. The next graph_refresh() reports
+ * all images on which it differs from before. */
 void graph_set_usage(struct graph *graph, const struct usage_index *usage);
 const struct usage_index *graph_usage(const struct graph *graph);
-/* What libvirt says of the image. */
+/* Libvirt's uses of the image. */
 struct usage graph_image_usage(const struct graph *graph, const struct image *image);
 /* While the first pass over a store is under way, a relation that is not known yet may be when the
  * layers next to it are: it is pending, so that nothing is judged too early. At the end, the next
@@ -181,7 +181,7 @@ bool graph_is_data_file(const struct graph *graph, const struct image *image);
 /* Is the image a template, or perhaps one: golden, or the parent of an overlay whose relation is
  * not known to be a snapshot's? Then no command may write it. */
 bool graph_is_template(const struct graph *graph, const struct image *image);
-/* What the image is to its parent, and why, as a sentence: malloc'd and escaped, "" without a
+/* The image's relation to its parent, and why, as a sentence: malloc'd and escaped, "" without a
  * parent; NULL without memory. */
 char *graph_relation_reason(const struct graph *graph, const struct image *image);
 /* The image whose data, or a piece of whose disk, that file holds: of several the one with the
@@ -258,12 +258,12 @@ enum role {
 
 const char *role_name(enum role role);          /* "base", "install-medium", ... */
 
-/* What the image is for, and why one thinks so: a sentence, malloc'd and escaped, in *ret_reason
- * (may be NULL). -ENOMEM. */
+/* The image's role, and the reason: a sentence, malloc'd and escaped, in *ret_reason (may be NULL).
+ * -ENOMEM. */
 int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role,
                char **ret_reason);
 
-/* Which backup tool gives such names to what it leaves behind; NULL for none. */
+/* The backup tool that gives such names to files it leaves behind; NULL for none. */
 const char *backup_tool(const char *path);
 /* Only while it is at work: an overlay, a scratch file. */
 bool backup_tool_is_temporary(const char *path);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an image is for, and why one thinks so: its place in the graph, what libvirt says of it, its
- * name. */
+/* The role of an image, and the reason: its place in the graph, libvirt's word, its name. */
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
@@ -160,7 +159,7 @@ static char *entry_words(const struct usage_entry *entry)
     return sentence("disk %s of the %sdomain %s", target, state, domain);
 }
 
-/* What uses a layer without being its disk: the words behind "; ", or "". */
+/* Words on users of a layer other than its disk, to follow "; ", or "". */
 static char *snapshot_words(const struct usage *usage)
 {
     const struct usage_entry *made = usage_made(usage, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where images are found, and what waits for them there: a hash table of seats, by path, identity
- * and name. The hash has a secret and 96 bits, so that it stands for the key. */
+/* Spots where images are found or awaited: a hash table of seats, by path, identity and name. The
+ * hash has a secret and 96 bits, so that it stands for the key. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>

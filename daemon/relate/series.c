@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the layers next to an overlay say of it: a series of names, a rhythm of times, a long run of
+/* Evidence of the layers next to an overlay: a series of names, a rhythm of times, a long run of
  * plain layers. Each looks at a few layers below and above alone, so that the cost does not depend
  * on how long a chain is. */
 #include "daemon/relate/internal.h"
