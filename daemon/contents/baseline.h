@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What images must hold: the set of baselines, when contents are to be read, and what a reading
- * means. Pure: the time is passed in. */
+/* Baselines of images: their set, when contents are to be read, and what a reading means. Pure: the
+ * time is passed in. */
 #pragma once
 
 #include "daemon/contents/blocks.h"
@@ -22,13 +22,13 @@ int baselines_add(struct baselines *baselines, struct baseline *baseline);
 /* Out of the set and freed. */
 void baselines_remove(struct baselines *baselines, struct baseline *baseline);
 struct baseline *baselines_find(const struct baselines *baselines, const struct identity *identity);
-/* Where several say so, the one that was verified last; those of what may
+/* Finds the baseline of that path; of several, the one verified last. Baselines of images that may
  * change are left out. */
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path);
 /* All that were seen at that path last; the callback must not change the set. */
 void baselines_each_path(const struct baselines *baselines, const char *path,
                          void (*each)(void *userdata, struct baseline *baseline), void *userdata);
-/* It is now this file at that path; -EEXIST when the identity is another baseline's, -ENOMEM. */
+/* Binds the baseline to this file at that path; -EEXIST: the identity is another one's; -ENOMEM. */
 int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
                      const struct identity *identity, const char *path);
 size_t baselines_count(const struct baselines *baselines);

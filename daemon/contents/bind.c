@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which baseline an image has: that of its file, or that of its place when another file lies
- * there. */
+/* Finds an image's baseline: that of its file, or that of its place when another file lies there.
+ * */
 #include <errno.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ static int move_to(struct contents *contents, struct baseline *baseline,
     return baselines_rebind(contents->baselines, baseline, identity, baseline->path);
 }
 
-/* They are bound anew when they are planned. */
+/* Other images of the baseline are bound anew when they are planned. */
 static void unbind_others(struct contents *contents, const struct baseline *baseline,
                           const struct image *image)
 {
@@ -151,7 +151,8 @@ void bind_image(struct contents *contents, struct image *image)
         }
     } else {
         baseline = own;
-        /* Where overlays look for it in vain, what comes to lie there must be what it held. */
+        /* While overlays look for the image at its old path, a file that comes there must hold the
+         * same. */
         if (baseline && strcmp(baseline->path, image->path) != 0 &&
             !contents_find_image(contents, baseline->path) &&
             !is_looked_for(contents, baseline->path, INT64_MAX)) {

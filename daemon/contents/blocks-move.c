@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the files of block digests lie, and how they come and go: renamed and removed by tasks. */
+/* Places of the files of block digests, which tasks rename and remove. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

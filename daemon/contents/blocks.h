@@ -82,7 +82,7 @@ int blocks_partial_end(FILE *file, struct blocks_header *ret_header, uint64_t *r
 int blocks_finish(FILE *partial, uint64_t virtual_size, const uint8_t *digest, FILE *file,
                   uint8_t ret_digest[static 32]);
 
-/* What differs between two complete readings of one layer. */
+/* The difference between two complete readings of one layer. */
 struct blocks_difference {
     uint64_t blocks;
     uint64_t bytes;             /* of the larger disk that they cover */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which layers around an image may explain, by a commit, what it holds now: those above it whose
- * blocks it may have taken, those that must be read before that can be said, and the one below. */
+/* Finds layers around an image that may explain, by a commit, what it holds now: those above it
+ * whose blocks it may have taken, those that must be read before that can be said, and the one
+ * below. */
 #include "daemon/contents/internal.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What images must hold, image by image: bound, planned to be read, accepted, forgotten. */
+/* Baselines image by image: bound, planned to be read, accepted, forgotten. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

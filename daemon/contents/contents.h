@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What images must hold, and what a reading of one says of it: their baselines, the files of block
- * digests and the ledger beside the database. The stage decides; what it needs of the daemon are
- * the functions of struct contents_ops. */
+/* The contents of images: their baselines, what a reading says of them, the files of block digests
+ * and the ledger beside the database. The stage decides; it needs of the daemon the functions of
+ * struct contents_ops alone. */
 #pragma once
 
 #include "daemon/core/contents.h"
@@ -93,7 +93,8 @@ const struct baseline *contents_find(const struct contents *contents,
 void contents_plan(struct contents *contents, const struct policy *policy, struct image *image);
 /* Its owner or mode changed, and not its content. */
 void contents_attributes(struct contents *contents, struct image *image);
-/* It is freed after this. swept: the time that history is deleted by (usec). */
+/* Forgets an image, which is freed after this. swept: the time that history is deleted by (usec).
+ * */
 void contents_image_gone(struct contents *contents, struct image *image, uint64_t swept);
 /* An audit ended that may have read all data. */
 void contents_audited(struct contents *contents, struct image *image, const struct audit *audit);
@@ -105,7 +106,7 @@ const char *contents_damage(const struct contents *contents);
 
 /* ---- a reading that is under way ------------------------------------------------------------- */
 
-/* How many blocks an interrupted reading of it left: the new one goes on there. */
+/* Counts the blocks that an interrupted reading left: the new one goes on there. */
 uint64_t contents_begin_blocks(struct contents *contents, struct image *image,
                                const struct audit *audit);
 /* n blocks from first on; digests NULL: they are zeros. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reading says, in words. */
+/* Words for the result of a reading. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the files of contents share. Each calls those above it alone. */
+/* Declarations that the files of contents share. Each calls those above it alone. */
 #pragma once
 
 #include <sys/queue.h>
@@ -72,7 +72,7 @@ void damage_tell(struct contents *contents, const char *format, ...)
 char *blocks_path(const struct contents *contents, const struct identity *identity,
                   const char *suffix);
 void blocks_unlink(struct contents *contents, const struct identity *identity, const char *suffix);
-/* This reading's file is the baseline's from now on; a file of another identity goes. */
+/* Makes this reading's file the baseline's; a file of another identity is removed. */
 void blocks_adopt(struct contents *contents, const struct identity *identity,
                   const struct identity *before);
 /* The file of one identity is that of another from now on. */
@@ -122,7 +122,7 @@ int ledger_load(struct contents *contents, bool first);
 
 /* Into the database, and into the ledger. */
 void keep_baseline(struct contents *contents, struct baseline *baseline);
-/* It, or what is kept under an identity that it had, is no longer kept. */
+/* Forgets a baseline in both, or what is kept under an identity that it had. */
 void keep_forget(struct contents *contents, struct baseline *baseline);
 void keep_gone(struct contents *contents, const struct identity *identity);
 

@@ -12,7 +12,7 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-/* It is written anew when so many lines say nothing any more. */
+/* The ledger is written anew when so many lines say nothing any more. */
 #define STALE_LINES_MAX 10000
 
 char *ledger_path(const struct contents *contents)

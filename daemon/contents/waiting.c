@@ -61,7 +61,7 @@ static void wake_neighbours(struct contents *contents, struct image *image)
         wake(contents, child, image);
 }
 
-/* It is judged, and planned, anew; so are its children, which may be wanted from now on. */
+/* Judges and plans an image anew, and its children, which may be wanted from now on. */
 static void look_again(struct contents *contents, struct image *image)
 {
     struct image *child;
