@@ -194,7 +194,7 @@ static int judge_limit(struct judging *judging)
                        words, judging->thresholds->chain_limit);
 }
 
-/* What makes this image's snapshots old: the first layer above it where it is an own layer, or an
+/* The oldest snapshot of this image: the first layer above it where it is an own layer, or an
  * internal snapshot; or itself, where it may be a snapshot of its parent. */
 struct oldest {
     uint64_t created;           /* usec, 0: there is none */

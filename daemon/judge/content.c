@@ -94,8 +94,8 @@ static bool issue_is_beyond_end(const struct judging *judging, const struct qca_
            issue->host_offset != QCA_NO_OFFSET;
 }
 
-/* Where a raw disk, a medium or an archive ends, as it says itself, with a checksum or in a place
- * where nothing else lies. A table without one, an MBR, is no proof. */
+/* A raw disk, a medium or an archive says where it ends with a checksum, or in a place where
+ * nothing else lies. A table without one, an MBR, is no proof. */
 static bool issue_is_proven_cut(const struct judging *judging, const struct qca_issue *issue)
 {
     return issue->kind == QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE ||
@@ -104,7 +104,7 @@ static bool issue_is_proven_cut(const struct judging *judging, const struct qca_
            issue->kind == QCA_ISSUE_MEMBER_OUT_OF_FILE;
 }
 
-/* What the end of a file that was cut off explains: that is one finding, and not damage besides. */
+/* Issues that a cut-off file explains: they are one finding, and not damage besides. */
 static bool issue_is_cut_off(const struct judging *judging, const struct qca_issue *issue)
 {
     return judging->truncated && issue_is_beyond_end(judging, issue);
@@ -137,7 +137,7 @@ static bool issue_is_bad_read(const struct judging *judging, const struct qca_is
            !issue_is_read_error(judging, issue);
 }
 
-/* What qemu-img calls clean, and yet shows or destroys what it should not. */
+/* Damage that qemu-img calls clean, and that shows or destroys foreign data. */
 static bool kind_is_hidden_damage(enum qca_issue_kind kind)
 {
     switch (kind) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the judges of domains share: domain.c, and domain-sides.c for snapshots and
+/* Declarations that the judges of domains share: domain.c, and domain-sides.c for snapshots and
  * checkpoints. */
 #pragma once
 

@@ -462,7 +462,7 @@ static bool domain_is_pending(const struct judging_domain *jd)
     return false;
 }
 
-/* What stands on paths that are missing is not resolved by what was not looked up: after a start,
+/* Findings about missing paths are not resolved while paths have not been looked up: after a start,
  * while a datastore is offline. */
 static void judge_pending(struct judging_domain *jd)
 {

@@ -39,5 +39,5 @@ int findings_ensure_subject(struct findings *findings, enum subject_kind kind, c
 void findings_forget(struct findings *findings, struct finding **slot);
 /* Frees it with its findings. */
 void findings_forget_subject(struct findings *findings, struct subject *subject);
-/* It has no finding, and nothing that could become one. */
+/* True when the subject has no finding, and nothing that could become one. */
 bool subject_is_empty(const struct subject *subject);

@@ -33,7 +33,7 @@ static bool name_says(const char *path, enum qca_format format)
     return dot && name && strcasecmp(dot + 1, name) == 0;
 }
 
-/* What do those who use it say it is? */
+/* The format that users of the image declare. */
 enum declared { DECLARED_BY_NOBODY, DECLARED_RAW, DECLARED_OTHER };
 
 static enum declared declared_as(const struct graph *graph, const struct image *image)

@@ -330,7 +330,7 @@ static int judge_overdue(struct judging *judging)
 
 /* ---- space ----------------------------------------------------------------------------------- */
 
-/* What the last reading found to be zeros; of an image that may change, only while it did not. */
+/* Bytes that the last reading found to be zeros; of an image that may change, while unchanged. */
 static uint64_t known_zeros(const struct judging *judging)
 {
     const struct baseline *baseline = judging->image->baseline;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the judge share: the judgement under way, and evidence built without
- * checking every step. */
+/* Declarations that the parts of the judge share: the judgement under way, and evidence built
+ * without checking every step. */
 #pragma once
 
 #include "daemon/core/datastore.h"
@@ -75,8 +75,8 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
 /* The condition of this type, if it was added just now, has to hold for so long (usec) before it is
  * a finding. */
 void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold);
-/* What is judged from here on rests on libvirt's word and on names, not on the audit: its
- * confidence is how the image is in use. judging_unsure() ends it. */
+/* Conditions added from here on rest on libvirt's word and on names, not on the audit: the image's
+ * use is their confidence. judging_unsure() ends it. */
 void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
 /* Was the condition added to this judgement? */
@@ -135,7 +135,7 @@ uint64_t judge_safety_again(const struct judging *judging);
 /* Contents: what its baseline says, and what deviates from it. */
 int judge_integrity(struct judging *judging);
 uint64_t judge_integrity_again(const struct judging *judging);
-/* What libvirt's word adds, in use.c, snapshots.c and leftover.c. */
+/* Judges that libvirt's word adds, in use.c, snapshots.c and leftover.c. */
 int judge_use(struct judging *judging);
 /* A parent that is written, or was replaced, under its overlays. */
 int judge_written(struct judging *judging);
@@ -143,14 +143,14 @@ int judge_snapshots(struct judging *judging);
 int judge_leftover(struct judging *judging);
 /* Space: datastore-full, datastore-overcommitted, time-to-full. */
 int judge_capacity(struct judging *judging, const struct datastore *datastore);
-/* What is not looked at: coverage-gap of a datastore, and of the daemon. */
+/* Judges gaps: coverage-gap of a datastore, and of the daemon. */
 int judge_coverage(struct judging *judging, const struct datastore *datastore);
 int judge_outside(struct judging *judging, const struct outside_disk *disks, size_t n,
                   uint64_t total);
 /* domain, connection, disk, running. */
 void evidence_entry(struct evidence *evidence, const struct judging *judging,
                     const struct usage_entry *entry);
-/* What a lost parent was: path, inode, fsid, size, virtual-size, digest, seen-at; nothing for
+/* Describes a lost parent: path, inode, fsid, size, virtual-size, digest, seen-at; nothing for
  * NULL. */
 void evidence_former(struct evidence *evidence, enum evidence_part member,
                      const struct former *former);

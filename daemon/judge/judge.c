@@ -529,7 +529,7 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
         break;
     case DATASTORE_ONLINE:
         judgement.judged[FINDING_DATASTORE_OFFLINE] = true;
-        /* That all can be watched is known at the end of a walk. */
+        /* The end of a walk shows whether all can be watched. */
         judgement.judged[FINDING_WATCH_DEGRADED] =
             !datastore->watched || datastore->walk_finished >= datastore->walk_started;
         judgement.judged[FINDING_NOT_AUDITABLE] = datastore->walk_finished != 0;

@@ -20,10 +20,10 @@ struct conditions {
 
 void conditions_done(struct conditions *conditions);
 
-/* What holds for a subject now, at most one condition of each type. Which of its findings this
- * judgement may resolve is told by `judged`: true per finding type that could have been seen (an
- * image with a writer says nothing about refcounts, an image on an offline datastore nothing at
- * all). An audit may be judged many times, as its relations change. */
+/* The conditions of a subject now, at most one of each type. `judged` tells which of its findings
+ * this judgement may resolve: true per finding type that could have been seen (an image with a
+ * writer says nothing about refcounts, an image on an offline datastore nothing at all). An audit
+ * may be judged many times, as its relations change. */
 struct judgement {
     struct conditions conditions;
     bool judged[_FINDING_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which files count as images. */
+/* Decides which files count as images. */
 #include "daemon/judge/judgement.h"
 
 /* Content that begins with a format's magic is an image, and so is what an overlay names as its

@@ -286,8 +286,8 @@ static int judge_forked(struct judging *judging)
         n_clones += of->kind == RELATION_CLONE;
         certain |= snapshot_is_domains(of);
     }
-    /* What somebody made read-only is what others stand on, whatever those are called: nothing is
-     * merged into it by accident. Libvirt's own snapshots of a domain are merged by root. */
+    /* A read-only image is a base of others, whatever those are called: nothing is merged into it
+     * by accident. Libvirt's own snapshots of a domain are merged by root. */
     if (!certain && is_read_only(judging->image))
         return 0;
     if (certain)

@@ -62,7 +62,7 @@ bool domain_is_known(const struct graph *graph, const struct virt_domain *domain
 
 /* ---- shared-writable ------------------------------------------------------------------------- */
 
-/* Who uses the image, one entry for each domain. */
+/* Users of the image, one entry for each domain. */
 struct users {
     const struct usage_entry *entries[DOMAINS_SHOWN];
     bool writes[DOMAINS_SHOWN];
