@@ -11,7 +11,7 @@
 #define LAYERS_NAMED 10
 #define MANY_LAYERS 500         /* every layer is an open file, and 1,024 is the usual limit */
 
-/* What a merge does to each layer from the leaf down to the own layer. False: there is nothing to
+/* Adds a merge's act on each layer from the leaf down to the own layer. False: there is nothing to
  * merge. */
 static bool gate_merge(struct gate *gate, const struct image *leaf)
 {

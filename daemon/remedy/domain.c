@@ -38,7 +38,7 @@ static const struct virt_domain *find_subject(const struct graph *graph, const c
 
 /* ---- domains --------------------------------------------------------------------------------- */
 
-/* What is done to the domain alone, or to the images that its disks are, by libvirt. */
+/* Adds libvirt's acts on the domain alone, or on the images of its disks. */
 static void gate_disks(struct gate *gate, const struct virt_domain *domain, unsigned acts)
 {
     gate_domain(gate, domain, NULL, virt_domain_is_active(domain));
@@ -245,8 +245,8 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph,
     remedy_text(remedy, "%s edit %s", virsh, name);
 }
 
-/* What of a list of evidence has no command: the rest of a long one, and names that no command line
- * takes. */
+/* Names entries of a list of evidence without a command: the rest of a long one, and names that no
+ * command line takes. */
 static void step_unlisted(struct remedy *remedy, const struct finding *finding,
                           enum evidence_number total,
                           const json_object *list, size_t n_commands)

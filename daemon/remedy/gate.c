@@ -168,7 +168,7 @@ static int gate_sort(struct gate *gate)
 
 /* ---- obstacles ------------------------------------------------------------------------------- */
 
-/* What one look at all obstacles says; remedy NULL: nothing is said. */
+/* The output of one look at all obstacles; remedy NULL: none. */
 struct saying {
     struct remedy *remedy;
     size_t n;

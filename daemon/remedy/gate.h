@@ -26,8 +26,7 @@
 #include "daemon/core/image.h"
 #include "daemon/remedy/internal.h"
 
-/* What a command does to one image. What is not listed as a row's business in gate.c is no
- * obstacle to it. */
+/* Acts of a command on one image. An obstacle hinders those that its row lists. */
 enum gate_act {
     GATE_COPY = 1 << 0,         /* its file is copied, byte by byte, beside itself */
     GATE_OPEN = 1 << 1,         /* a QEMU tool opens it, with all layers below, for reading */
@@ -96,8 +95,8 @@ bool gate_would_open(struct gate *gate);
 
 #define GATE_DETAIL_MAX 512
 
-/* What is against an act on an image. The sentence gets the image's name, quoted, then the
- * detail. */
+/* An obstacle to an act on an image. The sentence gets the image's name, quoted, then the detail.
+ * */
 struct obstacle {
     const char *name;
     unsigned acts;              /* that it is against */
@@ -110,7 +109,7 @@ struct obstacle {
 extern const struct obstacle gate_obstacles[];
 extern const size_t gate_n_obstacles;
 
-/* What the gate has of the image; NULL when it is none of its layers. */
+/* Finds the gate's item of the image; NULL when it is none of its layers. */
 const struct gate_item *gate_find(const struct gate *gate, const struct image *image);
 /* The look at the image as it is now; NULL: not had, or it failed. */
 const struct look *gate_look(const struct gate *gate, const struct image *image);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What remedies share: the steps being written, and what many ask of an image first. */
+/* Declarations that remedies share: the steps being written, and questions that many ask of an
+ * image first. */
 #pragma once
 
 #include "daemon/core/findings.h"
@@ -20,13 +21,15 @@ struct remedy {
 
 void remedy_precondition(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* What writes, copies, moves or defines: only through an open gate. Else the remedy fails. */
+/* Adds a command that writes, copies, moves or defines: the remedy fails unless the gate is open.
+ * */
 void remedy_command(struct remedy *remedy, const struct gate *gate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same, appended to the command before: done only when that went well. */
 void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* What changes nothing: fuser, qcauditctl. The remedy fails for any other program. */
+/* Adds a command that changes nothing: the remedy fails for other programs than fuser, qcauditctl.
+ * */
 void remedy_look(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void remedy_text(struct remedy *remedy, const char *format, ...)
@@ -46,7 +49,7 @@ bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image
 bool remedy_image_is_sound(const struct graph *graph, const struct image *image);
 bool remedy_image_is_golden(const struct graph *graph, const struct image *image);
 
-/* Who must not open it while the commands run. */
+/* Adds a step on users who must not open the image while the commands run. */
 void remedy_step_stop(struct remedy *remedy, const struct gate *gate, const struct image *image,
                       const char *quoted);
 /* The copy that is kept beside an image before it is written: its name; its part of the gate; the

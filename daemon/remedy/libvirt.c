@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What remedies say to libvirt: virsh with the real connection, domain, disk and snapshot, and
- * definitions that are changed. */
+/* Commands to libvirt: virsh with the real connection, domain, disk and snapshot, and definitions
+ * that are changed. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain
     return remedy_quote(remedy, by_uuid ? domain->uuid : domain->name);
 }
 
-/* What an XML attribute and a sed pattern take as it is, but for the dots. */
+/* True for paths that an XML attribute and a sed pattern take as they are, but for the dots. */
 static bool path_is_simple(const char *path)
 {
     for (const char *c = path; *c; c++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was looked at for the remedies that are being shown: locks, files and room as they are now.
- * Pure: whoever needs a look asks here, the manager has it done, and asks the remedies again. */
+/* Looks for the remedies that are being shown: locks, files and room as they are now. Pure: a
+ * remedy asks here for a look, the manager has it done, and asks the remedies again. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,8 +35,8 @@ int looks_new(bool libvirt_unknown, struct looks **ret_looks);
 struct looks *looks_free(struct looks *looks);
 bool looks_libvirt_unknown(const struct looks *looks);
 
-/* What was seen there; NULL when nobody has looked yet: then it is wanted from now on. -ENOMEM and
- * too many are answered as a look that failed. */
+/* Returns the look at that place; NULL when nobody has looked yet: then it is wanted from now on.
+ * -ENOMEM and too many are answered as a look that failed. */
 const struct look *looks_ask(struct looks *looks, enum look_kind kind, const char *path);
 /* The next that is wanted and was not asked for; it is now. NULL when there is none. */
 struct look *looks_next(struct looks *looks);

@@ -210,8 +210,8 @@ static char *named_so(struct remedy *remedy, const struct lost_parent *found, si
     return names;
 }
 
-/* What to compare them with. Others may stand on such a file, so that it is copied, and never
- * moved. */
+/* Says what to compare the files with. Others may stand on such a file, so that it is copied, and
+ * never moved. */
 static void step_by_name(struct remedy *remedy, const struct image *image,
                          const struct lost_parent *found, size_t n)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is against a command, image by image: the table of obstacles. */
+/* The table of obstacles to a command, image by image. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 /* A QEMU tool opens the image with everything below it. */
 #define OPENS (GATE_OPEN | GATE_CONVERT | GATE_REPAIR | GATE_WRITE | GATE_FILL | GATE_LOSE)
-/* It is another file afterwards, or called otherwise. */
+/* The image is another file afterwards, or has another name. */
 #define WRITES (GATE_REPAIR | GATE_WRITE | GATE_REFERENCE | GATE_FILL | GATE_LOSE | GATE_PATCH)
 #define ALL                                                                                        \
     (GATE_COPY | GATE_READ | OPENS | WRITES | GATE_PARENT | GATE_MOVE | GATE_USE | GATE_MODE)

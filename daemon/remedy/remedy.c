@@ -310,7 +310,7 @@ static void remedy_shared_data(struct remedy *remedy, const struct graph *graph,
                     quoted, n - 1);
 }
 
-/* What was cut off, what is shared, and what is as it is meant to be. */
+/* Remedy for a data file that was cut off, is shared, or is as it is meant to be. */
 static void remedy_data_file(struct remedy *remedy, const struct graph *graph,
                              const struct finding *finding, const struct image *image)
 {
@@ -365,7 +365,7 @@ static void remedy_not_understood(struct remedy *remedy, const struct finding *f
                     "(datastores[].exclude).");
 }
 
-/* What is left out, each with what ends it; of many of a kind, the first is named. */
+/* Names files that are left out, each with its end; of many of a kind, the first is named. */
 static void remedy_coverage(struct remedy *remedy, const struct finding *finding)
 {
     static const struct { const char *reason, *before, *after; } kinds[] = {

@@ -49,7 +49,7 @@ static bool snapshots_are_libvirts(const struct virt_domain *domain,
     return true;
 }
 
-/* Where libvirt knows all of them, it deletes them itself, while the domain runs, too. */
+/* Libvirt deletes snapshots itself where it knows all of them, while the domain runs, too. */
 static bool delete_by_libvirt(struct remedy *remedy, const struct gate *gate,
                               const struct usage_entry *source, const char *argument)
 {

@@ -304,8 +304,8 @@ void remedy_driver(struct remedy *remedy, const struct graph *graph, const struc
         step_correct_type(remedy, graph, image, entry, quoted);
 }
 
-/* This very file was raw: somebody wrote the header, the guest most likely. It goes, and is kept as
- * text, which no tool takes for an image. */
+/* This very file was raw: somebody wrote the header, the guest most likely. The header is removed,
+ * and kept as text, which no tool takes for an image. */
 static void step_remove_header(struct remedy *remedy, const struct graph *graph,
                                const struct image *image, const char *quoted)
 {
