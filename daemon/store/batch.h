@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the inside of the store knows of a batch: rows of named values, which the writer binds to
- * its statements. */
+/* A batch as the inside of the store knows it: rows of named values, which the writer binds to its
+ * statements. */
 #pragma once
 
 #include <sys/queue.h>
@@ -17,7 +17,7 @@ struct value {
     size_t size;
 };
 
-/* Which statements of write.c take the values; the first value is always the row's key. A row goes
+/* Kinds of rows, by the statements of write.c; the first value is always the row's key. A row goes
  * into one table; ROW_PARENT and ROW_DATA_FILE both into edge. */
 enum row_kind {
     ROW_DATASTORE,
@@ -59,7 +59,7 @@ const struct value *row_value(const struct batch_row *row, const char *name, uns
  * error). */
 int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, size_t n_rows);
 
-/* Who wants to know when it is written; several once batches were merged. */
+/* A caller who awaits that the batch is written; several once batches were merged. */
 struct batch_waiter {
     STAILQ_ENTRY(batch_waiter) link;
     void (*committed)(void *userdata, int error);

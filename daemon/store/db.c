@@ -31,8 +31,8 @@ static void store_db_freep(struct store_db **db)
     store_db_free(*db, true);
 }
 
-/* What the system said to the last failed access, 0 unknown. A commit's failure is noted at the
- * file alone, the log's or the database's; sqlite3_system_errno() does not have it. */
+/* The system's errno of the last failed access, 0 unknown. A commit's failure is noted at the file
+ * alone, the log's or the database's; sqlite3_system_errno() does not have it. */
 static int system_error(sqlite3 *sqlite)
 {
     sqlite3_file *log = NULL;

@@ -50,9 +50,8 @@ int store_db_mark_checked(struct store_db *db, uint64_t when);
  * finalized, also on failure. */
 int store_db_prepare(sqlite3 *sqlite, const char *sql, int64_t number,
                      sqlite3_stmt **ret_statement);
-/* What went wrong last on a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the
- * system's own for I/O, -EBADMSG for what no repetition would mend. code is what the failed call
- * returned. */
+/* The last error of a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the system's own
+ * for I/O, -EBADMSG for what no repetition would mend. code is what the failed call returned. */
 int store_db_error(sqlite3 *sqlite, int code);
 /* Of store_db_error(): the disk did not give what the file holds. Once, or always? */
 #define STORE_READ_ERROR (-EREMOTEIO)
@@ -86,7 +85,7 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
 
 /* ---- sweeping (sweep.c) ---------------------------------------------------------------------- */
 
-/* What time the sweeping goes by. */
+/* The clock that sweeping goes by. */
 struct sweep_clock {
     uint64_t now;               /* usec, realtime; 0: not known yet */
     uint64_t seen;              /* usec, monotonic: when it was told last */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the loop's side (store.c) and the thread's side (thread.c) of the store share, and
- * under which lock. */
+/* Declarations that the loop's side (store.c) and the thread's side (thread.c) of the store share,
+ * and under which lock. */
 #pragma once
 
 #include <pthread.h>
@@ -32,7 +32,7 @@ struct store_read {
 
 struct store_read *store_read_free(struct store_read *read);
 
-/* Where a damaged database went, to be told. */
+/* The new path of a damaged database, to be reported. */
 struct store_aside {
     SLIST_ENTRY(store_aside) link;
     char *path;

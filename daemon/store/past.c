@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which findings were open at a time, and what differs between two times: by the events, finding by
- * finding, the newest first. */
+/* Findings open at a time, and differences between two times: by the events, finding by finding,
+ * the newest first. */
 #include <errno.h>
 #include <string.h>
 
@@ -123,7 +123,7 @@ static int add_text(json_object *row, const char *key, sqlite3_stmt *statement, 
                                                          sqlite3_column_bytes(statement, column)));
 }
 
-/* What an event, or the finding as it is kept, says of it. */
+/* Adds a finding's columns, of an event or of the finding as it is kept. */
 static int row_of(sqlite3_stmt *statement, json_object *row)
 {
     static const char *const keys[] = { "name", "subject-kind", "subject", "datastore", "severity",
@@ -203,7 +203,7 @@ static int row_at(struct past *past, const struct life *life, json_object **ret_
     return r;
 }
 
-/* What became of it between both times; NULL when it is as it was. */
+/* Makes the row of a finding that changed between both times; NULL when it did not. */
 static int row_changed(struct past *past, const struct life *life, json_object **ret_row)
 {
     _cleanup_(json_object_putp) json_object *row = NULL, *was = NULL;

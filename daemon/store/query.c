@@ -19,7 +19,7 @@ struct member {
     enum column_type type;
 };
 
-/* What a page is made of. */
+/* The parts of a page's statement. */
 struct pages {
     const char *with;           /* before SELECT; NULL nothing */
     const char *cursor, *from;  /* the id that pages go by; the tables and conditions */

@@ -27,7 +27,7 @@ struct head {
     uint8_t digest[RECORD_DIGEST_SIZE];
 };
 
-/* What was looked at last and hangs on what comes next. */
+/* The link looked at last, which hangs on the next one. */
 struct link {
     enum { LINK_NONE, LINK_EVENT, LINK_RANGE } kind;
     int64_t seq, last;          /* of a range its first and last */
@@ -65,7 +65,7 @@ static int add_digest(json_object *object, const char *key, const uint8_t *diges
     return json_add_text(object, key, text);
 }
 
-/* What the row of the event says. */
+/* Adds the columns of the event's row. */
 static int add_event(const struct record_check *check, json_object *row, int64_t seq)
 {
     static const char *const keys[] = { "event", "finding", "subject", "message" };
@@ -323,7 +323,7 @@ static int take_range(struct record_check *check)
         return problem(check, "removed-range", first, last, NULL);
     if (r >= 0)
         r = heads_compare(check, last, digest);
-    /* What was inside cannot be compared any more. */
+    /* Heads inside the removed range cannot be compared any more. */
     for (; r >= 0 && check->head < check->n_heads && check->heads[check->head].seq >= first;
          check->head++)
         check->n_heads_removed++;

@@ -10,7 +10,7 @@
 
 #define RECORD_DIGEST_SIZE 32
 
-/* What a digest is of, in its order. */
+/* The columns that a digest covers, in its order. */
 #define RECORD_COLUMNS                                                                             \
     "seq, id, type, at, finding, finding_id, subject_kind, origin, datastore, severity,"           \
     " confidence, message, depth, muted_by, renamed"

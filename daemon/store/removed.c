@@ -40,7 +40,7 @@ static void take_digest(sqlite3_stmt *statement, int column, uint8_t *digest)
         memcpy(digest, sqlite3_column_blob(statement, column), RECORD_DIGEST_SIZE);
 }
 
-/* What lies right below: a range, which the new one goes on from, or an event. */
+/* Joins the range right below, which the new one goes on from, or else takes the event there. */
 static int join_below(sqlite3 *sqlite, struct range *range)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *below = NULL, *event = NULL;

@@ -37,8 +37,8 @@ int store_shrink_enable(sqlite3 *sqlite)
         return r;
     code = sqlite3_exec(sqlite, SHRINK_MODE_SQL "; VACUUM", NULL, NULL, NULL);
     r = code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
-    /* Whatever else is in the way (no room, no memory, a reader), the file stays as it was until
-     * the next start: it can be used as it is. */
+    /* On any other error (no room, no memory, a reader) the file stays as it was until the next
+     * start: it can be used as it is. */
     return r == -EUCLEAN ? r : 0;
 }
 

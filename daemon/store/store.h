@@ -14,7 +14,7 @@
 
 struct store;
 
-/* Which event the record of this database ends with; the digest tells all before it, too. */
+/* The last event in the record of this database; its digest covers all before it, too. */
 struct store_head {
     char record[33];            /* of this database, at random: hexadecimal digits */
     int64_t seq;                /* 0: there was none yet */
@@ -50,11 +50,11 @@ int store_open(sd_event *event, const struct store_options *options, pid_t *ret_
  * returns NULL. */
 struct store *store_close(struct store *store);
 
-/* What was known when the last daemon stopped; handed over one by one, in the order below, the
- * callee owns each. A datastore's state is what it was then; images have no datastore yet. A
- * row that this program cannot understand is left out; an image's audit that it cannot read is
- * NULL. Blocks: to be called before the loop runs. When the database turns out damaged on the way,
- * what could be read was handed over, 0 is returned, and `damaged` follows. */
+/* Rows that the last daemon left; handed over one by one, in the order below, the callee owns each.
+ * A datastore's state is what it was then; images have no datastore yet. A row that this program
+ * cannot understand is left out; an image's audit that it cannot read is NULL. Blocks: to be called
+ * before the loop runs. When the database turns out damaged on the way, what could be read was
+ * handed over, 0 is returned, and `damaged` follows. */
 struct store_loader {
     int (*datastore)(void *userdata, struct datastore *datastore);
     /* With its last two audits and references. */
@@ -70,7 +70,7 @@ struct store_loader {
                     const char *verity);
     /* A domain's disk moved from one path to another; borrowed. */
     int (*disk_move)(void *userdata, const char *overlay, const char *parent, uint64_t at);
-    /* What was given to store_batch_others(); borrowed. */
+    /* Bytes given to store_batch_others(); borrowed. */
     int (*others)(void *userdata, const char *datastore, const uint8_t *files, size_t size);
     void *userdata;
 };

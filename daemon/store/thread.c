@@ -310,7 +310,7 @@ static enum check_state check(struct store *store, sqlite3 *sqlite)
         return CHECK_CLEAN;
     if (check_goes_on(store))
         return CHECK_FAILED;
-    /* It says the same of what it could not read. */
+    /* SQLite's check says the same of a page that it could not read. */
     return store_db_settle(store->path, store_db_error(sqlite, SQLITE_CORRUPT)) == -EUCLEAN
                ? CHECK_DAMAGED : CHECK_FAILED;
 }
@@ -388,7 +388,7 @@ static void finish_check(struct store *store, enum check_state state)
 
 enum task { TASK_NONE, TASK_END, TASK_CHECKED, TASK_REPLACE, TASK_BATCH, TASK_READ, TASK_SWEEP };
 
-/* What to do now, under lock; *ret_until is when to look again. Reads come in turn with the
+/* Chooses the next task, under lock; *ret_until is when to look again. Reads come in turn with the
  * batches, but do not wait for a batch that cannot be written. */
 static enum task next_task(struct store *store, uint64_t now, uint64_t *ret_until)
 {

@@ -12,7 +12,7 @@
 #define STATEMENTS_MAX 12
 #define PRUNE_MAX "100"
 
-/* What statements take besides the row's values: the time, and how many audits to keep. */
+/* Parameters of statements besides the row's values: the time, and how many audits to keep. */
 #define NOW ":now"
 #define AUDITS_KEPT ":audits_kept"
 /* The number of the next event: a statement that takes it adds one to the record. */
