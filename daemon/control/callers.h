@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who calls on the system bus: asked of the bus once for each, and each in its turn. */
+/* Callers on the system bus: each is asked of the bus once, and in its turn. */
 #pragma once
 
 #include <stdbool.h>

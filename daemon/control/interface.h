@@ -18,8 +18,8 @@ typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const
  * NULL. */
 typedef void (*control_done_fn)(void *reply, int error, const char *message);
 
-/* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL
- * with a text in *ret_message (malloc'd) for a bad argument. */
+/* The manager's side of the interface. Functions return -ENOENT for an unknown thing, -EINVAL with
+ * a text in *ret_message (malloc'd) for a bad argument. */
 struct control_ops {
     int (*status)(void *userdata, json_object **ret_entry);
     int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
@@ -53,7 +53,7 @@ struct control_ops {
     int (*reload)(void *userdata, char **ret_message);
 };
 
-/* What introspection shows. */
+/* The members that introspection shows. */
 extern const sd_bus_vtable control_vtable[];
 
 struct control;

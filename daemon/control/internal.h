@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the control interface share: its socket, the bus, the methods and their
- * arguments. */
+/* Declarations that the parts of the control interface share: its socket, the bus, the methods and
+ * their arguments. */
 #pragma once
 
 #include <sys/queue.h>
@@ -129,13 +129,13 @@ struct late_call {
 
 /* Nothing else is taken from the connection meanwhile. NULL without memory. */
 struct late_call *late_call_new(sd_bus_message *call, struct connection *connection);
-/* It is freed; returns the call, whose reference is the callee's. The peer may be gone. */
+/* Frees the late call; returns the call, whose reference is the callee's. The peer may be gone. */
 sd_bus_message *late_call_end(struct late_call *late);
 /* The connection goes: its calls stay, as somebody will answer them. */
 void late_calls_leave(struct connection *connection);
 
 void connection_end(struct connection *connection);
-/* It did something: idleness starts anew. */
+/* Notes that the connection did something: idleness starts anew. */
 void connection_alive(struct connection *connection);
 /* True when it does not read its answers, and is being closed therefore. */
 bool connection_is_choked(struct connection *connection);

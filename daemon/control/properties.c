@@ -10,7 +10,7 @@
 
 #define PROPERTIES_INTERFACE "org.freedesktop.DBus.Properties"
 
-/* Where in the status each is; what is not there is 0. */
+/* Each property's key in the status; 0 where the status lacks it. */
 static const struct {
     const char *name, *key;
 } members[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is kept of contents, as rows: the baseline of an image, and what deviates from it. */
+/* Rows of contents: the baseline of an image, and what deviates from it. */
 #include <errno.h>
 #include <string.h>
 

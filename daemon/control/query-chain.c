@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows of a chain: the way from the base to an image, and everything
- * above it. */
+/* Rows of a chain: the way from the base to an image, and everything above it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a datastore's status says of coverage: what was seen, what was audited, what was left out
- * and why. */
+/* Coverage in a datastore's status: files seen, audited, and left out, and why. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows of domains, and what libvirt says of images. */
+/* Rows of domains, and libvirt's word on images. */
 #include <errno.h>
 #include <string.h>
 
@@ -186,7 +186,7 @@ static int names_add_image(struct domain_names *names, const struct graph *graph
     return r;
 }
 
-/* What usage_domain_subject() put before the connection. */
+/* Length of the name that usage_domain_subject() put before the connection. */
 static size_t subject_name_length(const char *subject)
 {
     size_t n = strlen(subject);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows of images: a row of each, and the list. */
+/* Rows of images: each image's, and the list. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>

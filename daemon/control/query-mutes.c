@@ -6,7 +6,7 @@
 #include "daemon/control/query-internal.h"
 #include "daemon/judge/judge.h"
 
-/* How many findings each mute covers, by its number. */
+/* The number of findings that each mute covers, by the mute's number. */
 struct covering {
     int64_t id;
     uint64_t n;

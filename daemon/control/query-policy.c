@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which class of the configuration an image is of and why, and every setting that holds for it with
- * the place where it was written. */
+/* An image's class in the configuration and why, and every setting that holds for it with the place
+ * where it was written. */
 #include <errno.h>
 #include <string.h>
 

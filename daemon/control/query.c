@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows of the whole: status, datastores, findings. */
+/* Rows of the whole: status, datastores, findings. */
 #include "daemon/control/query.h"
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static int finding_remedy(const struct query_view *view, const struct finding *f
         r = view->remedy(view->remedy_userdata, finding, &remedy);
     else
         remedy = json_object_get(finding->remedy);
-    /* What the catalogue says in general is all there is to say. */
+    /* The catalogue's general remedy is all there is to say. */
     if (r >= 0 && !remedy && finding->state != FINDING_RESOLVED)
         r = remedy_note(finding_definition(finding->type)->remedy, &remedy);
     if (r >= 0)
@@ -123,7 +123,7 @@ int query_finding(const struct query_view *view, const struct asked *asked, json
     return finding ? finding_row(view, finding, true, ret_entry) : -ENOENT;
 }
 
-/* What a filter asks for, and the page that is being filled. */
+/* A filter's conditions, and the page that is being filled. */
 struct finding_page {
     const struct query_view *view;
     int severity;               /* and above; -1 any */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows: the model as JSON rows, filtered and paged. Pure.
+/* The answers of the control interface: the model as JSON rows, filtered and paged. Pure.
  *
  * Units and types as in include/qcaudit/control.h; a member without a value is left out.
  *
@@ -133,10 +133,10 @@ int query_datastores(const struct query_view *view, const struct asked *asked,
  * domain or pool. In order of path; *ret_next is "" at the end. */
 int query_images(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                  char **ret_next);
-/* Which images are meant: the one that is called filter's path, as one row with exact (true); else
+/* Finds the images that are meant: the one at filter's path, as one row with exact (true); else
  * those whose path ends in filter's end, after a slash: at most limit rows of path and total, how
- * many they are. Either may be left out. With details the only row has shown{}, as query_image().
- * A domain of the name that filter's domain is comes before them, as one row of shown{}, as
+ * many they are. Either may be left out. With details the only row has shown{}, as query_image(). A
+ * domain of the name that filter's domain is comes before them, as one row of shown{}, as
  * query_domain(). -EINVAL: several connections have one of that name. */
 int query_find(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                char **ret_next);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What can be asked without changing anything: the questions of methods.def, as the control
- * interface and qcaudit-offline ask them. */
+/* Questions that change nothing: those of methods.def, as the control interface and qcaudit-offline
+ * ask them. */
 #pragma once
 
 #include <json-c/json.h>
@@ -9,7 +9,7 @@
 
 struct query_view;
 
-/* What a question takes, in this order. */
+/* The arguments of a question, in this order. */
 enum asked_for {
     ASKED_NOTHING = 0,
     ASKED_FILTER = 1,

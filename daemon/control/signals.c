@@ -73,9 +73,9 @@ static int make_properties_changed(sd_bus *bus, void *userdata, sd_bus_message *
     return control_properties_signal_new(bus, control->told, control->status, true, ret_message);
 }
 
-/* Whoever listens on the system bus learns that something changed; and what, where everybody may
- * ask for it. Those who called Subscribe may hear it, too: what they are told comes after it, as
- * the values would be taken for old ones otherwise. */
+/* Listeners on the system bus learn that something changed; and what, where everybody may ask for
+ * it. Callers of Subscribe may hear it, too: their signals come after it, as the values would be
+ * taken for old ones otherwise. */
 static int broadcast_properties(struct control *control)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
