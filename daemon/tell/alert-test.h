@@ -6,7 +6,7 @@
 
 struct alert_test;
 
-/* Which channels are configured; exec has its own configuration. */
+/* Channels that are configured; exec has its own configuration. */
 struct alert_test_options {
     bool wanted[_ALERT_TARGET_MAX];
     const char *channel;        /* test this one alone; NULL: each that is wanted */

@@ -65,7 +65,7 @@ static int add_id(struct delivery *delivery, const char *name, sd_id128_t id)
     return delivery_add_text(delivery, name, sd_id128_to_string(id, text));
 }
 
-/* It follows from where the daemon's own messages go. */
+/* The channel follows from the target of the daemon's own messages. */
 static void logs_wanted(const struct alert *alert, bool wanted[static _ALERT_TARGET_MAX])
 {
     enum log_target target = log_target_used();

@@ -57,7 +57,7 @@ void alert_count(const struct alert *alert, struct alert_counts ret_counts[_ALER
 /* The first pass over a store, and more than 20 in 10 minutes, become one summary: told for each
  * all the same. Critical ones are told one by one, up to 20. */
 void alert_first_pass(struct alert *alert, bool under_way);
-/* Who is to be told of an event that is being recorded: for event.outbox. */
+/* Channels that are to get an event that is being recorded: for event.outbox. */
 unsigned alert_outbox(const struct alert *alert, const struct event *event);
 /* The event's sentence with the finding's number. malloc'd; NULL without memory. */
 char *alert_event_text(const struct event *event);

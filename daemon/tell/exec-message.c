@@ -67,7 +67,7 @@ static int add_domains(json_object *object, char **domains)
     return r;
 }
 
-/* What is said of one event beside its sentence and severity. */
+/* Adds the members of one event beside its sentence and severity. */
 static int add_event(json_object *object, const struct event *event)
 {
     _cleanup_free_ char *subject = text_escape_string(event->subject);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
- * finding is told at most once an hour, and less often when it comes and goes; many at once are one
+/* Chooses the next message to the program of alerts.exec, and when: it may wake somebody, so one
+ * finding is sent at most once an hour, and less often when it comes and goes; many at once are one
  * message, and warnings wait for the end of quiet hours. */
 #include "daemon/tell/exec-queue.h"
 
@@ -35,7 +35,7 @@ struct notice {
 };
 TAILQ_HEAD(notices, notice);
 
-/* That the program was told of a finding lately. */
+/* A finding that the program got lately. */
 struct memory {
     TAILQ_ENTRY(memory) link;
     int64_t finding_id;
@@ -250,7 +250,7 @@ static uint64_t next_pause(const struct memory *last, const struct notice *notic
     return 2 * last->pause;
 }
 
-/* Where that fails for want of memory, the finding may be told once too often. */
+/* Without memory for this, the finding may be sent once too often. */
 static void remember(struct exec_queue *queue, const struct notice *notice, uint64_t now)
 {
     const struct event *event = notice->event;
@@ -287,7 +287,7 @@ static uint64_t notice_from(const struct exec_queue *queue, const struct notice 
 
     if (queue->first_pass && (event->severity < SEVERITY_CRITICAL || resolved))
         return UINT64_MAX;
-    /* Whoever makes a finding come and go must not hide it for long. */
+    /* A user who makes a finding come and go must not hide it for long. */
     if (event->severity >= SEVERITY_CRITICAL && !resolved && pause > EXEC_FINDING_PAUSE)
         pause = EXEC_FINDING_PAUSE;
     if (memory && (resolved || event->severity <= memory->severity) && from < memory->at + pause)
@@ -299,7 +299,7 @@ static uint64_t notice_from(const struct exec_queue *queue, const struct notice 
     return from;
 }
 
-/* How many may be told now; *ret_next is when the next one may be. */
+/* Counts events that may be sent now; *ret_next is when the next one may be. */
 static size_t count_due(const struct exec_queue *queue, const struct exec_time *time,
                         uint64_t *ret_next)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
- * finding is told at most once an hour, and less often when it comes and goes; many at once are one
+/* Chooses the next message to the program of alerts.exec, and when: it may wake somebody, so one
+ * finding is sent at most once an hour, and less often when it comes and goes; many at once are one
  * message, and warnings wait for the end of quiet hours. Asks no clock. */
 #pragma once
 
@@ -54,7 +54,7 @@ int exec_queue_take(struct exec_queue *queue, const struct exec_time *time,
                     json_object **ret_message);
 /* The program took the message. */
 void exec_queue_delivered(struct exec_queue *queue, uint64_t now);
-/* It did not: its events wait again. Returns how long (usec) nothing is tried. */
+/* The program did not take it: its events wait again. Returns how long (usec) nothing is tried. */
 uint64_t exec_queue_failed(struct exec_queue *queue, int error, uint64_t now);
 /* Does not wait after a failure any longer. */
 void exec_queue_retry(struct exec_queue *queue);

@@ -182,7 +182,7 @@ void metrics_file_remove(struct metrics_file *file)
     if (file->busy && poll(&ready, 1, REMOVE_WAIT_MS) > 0 &&
         recv(file->fd, &result, sizeof(result), MSG_DONTWAIT) == (ssize_t)sizeof(result))
         file->busy = false;
-    /* Where a write hangs, this would hang, too. */
+    /* While a write hangs, unlink() would hang, too. */
     if (file->path && !file->busy)
         (void)unlink(file->path);
     free(file->path);

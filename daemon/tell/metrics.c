@@ -124,7 +124,7 @@ static void sum_audit(const struct audit *audit, bool paused, struct sums *sums)
     if (!audit->report)
         return;
     sums->unreadable += audit->report->error != 0;
-    /* What a writer's caches leave on disk is no damage and no leak: such audits are not
+    /* The state that a writer's caches leave on disk is no damage and no leak: such audits are not
      * counted. */
     if (audit->confidence >= CONFIDENCE_FROZEN && layer)
         sum_layer(layer, sums);

@@ -9,8 +9,8 @@
 #include "daemon/tell/alert.h"
 #include "daemon/virt/virt.h"
 
-/* What the manager counted since it was started, and what it alone knows now. Durations are
- * usec. */
+/* The manager's counters since it was started, and values that it alone knows. Durations are usec.
+ * */
 struct metrics_counters {
     const char *version;
     uint64_t started;                           /* usec since the epoch */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What goes out: alerts and metrics. */
+/* The outputs: alerts and metrics. */
 #pragma once
 
 #include "daemon/tell/alert.h"
