@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the contents of images need of the other stages. */
+/* Functions that the contents of images need of the other stages. */
 #include <errno.h>
 
 #include "daemon/manager/internal.h"

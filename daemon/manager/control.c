@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is shown and asked for: the control interface's methods on the manager, and the line systemd
- * shows. */
+/* The control interface's methods on the manager, and the line systemd shows. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the manager's files share: all stages and what is under way between them. */
+/* Declarations that the manager's files share: all stages and what is under way between them. */
 #pragma once
 
 #include <sys/queue.h>
@@ -176,13 +176,13 @@ bool pass_is_current(const struct image *image);
 /* Did nobody write while it was audited, nor so shortly before that its times could hide a later
  * write? */
 bool pass_is_settled(const struct image *image);
-/* Who has the file open now, by its locks. */
+/* Takes the present use of the file, by its locks. */
 void pass_on_locks(void *userdata, struct image *image, enum files_use use);
 /* Audits what is due, when the loop comes round. */
 void pass_dispatch(struct manager *manager);
 /* The image is audited for that reason, when its time comes. */
 void pass_plan(struct manager *manager, struct image *image, enum schedule_reason reason);
-/* What its audit looked at besides the file itself is another thing now. */
+/* Notes that another file which the image's audit looked at has changed. */
 void pass_input_changed(struct manager *manager, struct image *image);
 void pass_done(struct manager *manager);
 
@@ -219,7 +219,7 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before);
 void resolve_soon(struct manager *manager);
 /* References are to be looked up, or are just being. */
 bool resolve_is_pending(const struct manager *manager);
-/* What the image refers to is an image, whatever it was taken for. */
+/* Makes the files that the image refers to images, whatever they were taken for. */
 void resolve_recall(struct manager *manager, const struct image *image);
 void resolve_on_other_gone(void *userdata);
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
@@ -232,7 +232,7 @@ void resolve_done(struct manager *manager);
 /* Sets image->unrested by its last audit, and plans the next look. True: that is so soon that
  * whoever waits for the audit should wait for that one, too. */
 bool rest_on_audited(struct manager *manager, struct image *image);
-/* It is looked at again so soon that whoever asks for a scan waits for that. */
+/* True when the image's next look is so soon that a scan waits for it. */
 bool rest_is_short(const struct image *image);
 void rest_forget(struct manager *manager, struct image *image);
 void rest_done(struct manager *manager);
@@ -252,7 +252,7 @@ void former_settle(struct manager *manager, struct image *image);
 /* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0
  * never: the oldest comes first. Cheap when that is what is planned already. */
 void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint64_t verified);
-/* It is read as soon as nothing else reads its device, whatever its time and the window. */
+/* Has the image read as soon as nothing else reads its device, whatever its time and the window. */
 void scrub_now(struct manager *manager, struct image *image);
 /* Begins what is due, and stops what must not run now. */
 void scrub_dispatch(struct manager *manager);
@@ -304,7 +304,7 @@ int capacity_start(struct manager *manager);
 /* Fills in growth and space of all datastores; one whose findings tell of a space that another one
  * shares is dirty when that one is. */
 void capacity_count(struct manager *manager);
-/* It is freed after this. */
+/* Forgets a datastore, which is freed after this. */
 void capacity_forget(struct manager *manager, const struct datastore *datastore);
 void capacity_done(struct manager *manager);
 
@@ -320,7 +320,7 @@ int keep_event(struct round *round, const struct event *event, int64_t finding_i
 void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata);
 /* Hands the round being filled to the store. */
 void keep_commit(struct manager *manager);
-/* What is known of the datastore's files that are no images, if it changed (much: by a lot). */
+/* Keeps what is known of the datastore's files that are no images, if it changed (much: a lot). */
 void keep_others(struct manager *manager, const struct datastore *datastore, bool much);
 void keep_all_others(struct manager *manager);
 /* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */

@@ -142,7 +142,7 @@ static void settle(struct manager *manager, struct image *image)
     judge_soon(manager);
 }
 
-/* It is an image, or nothing calls it one; as soon as that is known. */
+/* Keeps a tentative file as an image, or dismisses it; as soon as that is known. */
 static void tentative_decide(struct manager *manager, struct image *image)
 {
     if (graph_awaits_usage(manager->graph))
@@ -254,7 +254,7 @@ static bool image_is_denied(const struct image *image)
     return report && (report->error == -EACCES || report->error == -EPERM);
 }
 
-/* Where no image of a datastore may be read, that is said once, and not of each. Looked at when it
+/* A datastore of which no image may be read is reported once, and not each image. Looked at when it
  * matters. */
 static void judge_denied(struct manager *manager)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is counted as it happens, and when the metrics' file is written: after each pass, and once a
- * minute when anything changed. */
+/* Counts events, and writes the metrics' file after each pass, and once a minute when anything
+ * changed. */
 #include <errno.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@
 
 static int on_metrics_timer(sd_event_source *source, uint64_t when, void *userdata);
 
-/* Where they go; malloc'd, NULL without memory. */
+/* The path of the metrics' file; malloc'd, NULL without memory. */
 static char *metrics_path(const struct manager *manager)
 {
     char *path;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is to be audited and when: files that come, change and go, the start and end of audits. */
+/* Plans audits: files that come, change and go, the start and end of audits. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -144,7 +144,7 @@ void pass_input_changed(struct manager *manager, struct image *image)
         scrub_now(manager, image);
 }
 
-/* What another image keeps in this one is part of that, whose own times say nothing of it. */
+/* A data file or extent is part of its owner, whose own times do not change with it. */
 static void owners_changed(struct manager *manager, const struct image *image)
 {
     struct image *owners[OWNERS_MAX];
@@ -320,7 +320,7 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
         for (size_t i = 0; i < n; i++) {
             if (images[i]->datastore != datastore)
                 continue;
-            /* That its writer closed it need not show: what was not judged then is judged now. */
+            /* A writer's close need not show in the file: the image is judged in full now. */
             if (images[i]->audit && images[i]->audit->use == FILES_WRITER)
                 pass_plan(manager, images[i], SCHEDULE_NEW);
             if (datastore->scan && (schedule_is_wanted(manager->schedule, images[i], now) ||

@@ -36,7 +36,7 @@ static bool is_doubtful(const struct manager *manager, const struct reference *r
     }
 }
 
-/* Where its extents are is not kept over a restart. */
+/* The places of an image's extents are not kept over a restart. */
 static bool extents_are_doubtful(const struct manager *manager, const struct image *image)
 {
     if (image->extents.n != image_count_extents(image))

@@ -23,7 +23,7 @@ struct rest {
     uint64_t at;                /* usec */
 };
 
-/* What a file lacks while it is being written from its beginning to its end. */
+/* True when the audit found a file cut, as one is that is being written from begin to end. */
 static bool audit_is_cut(const struct audit *audit)
 {
     const struct layer_report *layer = audit_layer_seen(audit);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is shown with remedies: the locks, files and room that their commands depend on are looked
- * at first, by the datastores' helpers, within a time that nobody minds to wait. */
+/* Answers with remedies: the datastores' helpers look first at the locks, files and room that the
+ * commands depend on, within a time that nobody minds to wait. */
 #include <errno.h>
 #include <string.h>
 #include <sys/queue.h>

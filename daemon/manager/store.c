@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is kept: rounds that go to the database, events that are told once they lie there, and what
+/* Keeps state: rounds that go to the database, events that are sent once they lie there, and what
  * the last daemon knew. */
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void round_answer(struct round *round, int error, const char *message)
     }
 }
 
-/* It is not kept: an answer that said so later might come after the end. */
+/* The caller hears at once that the round is not kept: a later answer might come after the end. */
 static void round_answer_trouble(struct round *round, int error)
 {
     _cleanup_free_ char *message = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt says, brought together with the files (virt/usages.h): what that needs of the other
- * stages. */
+/* The functions that virt/usages.h, libvirt's word brought together with the files, needs of the
+ * other stages. */
 #include <errno.h>
 
 #include "daemon/core/log.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt says: its connections by the configuration, its pools as datastores. */
+/* Libvirt's connections by the configuration, its pools as datastores. */
 #include <errno.h>
 #include <string.h>
 
