@@ -41,7 +41,7 @@ extern char **environ;
 DEFINE_CLEANUP(json_object *, json_object_put)
 DEFINE_CLEANUP(struct config *, config_free)
 
-/* What the program printed, and how it ended. */
+/* The output of the program, and its end. */
 struct outcome {
     char output[NOTIFY_OUTPUT_MAX];
     size_t n_output;
