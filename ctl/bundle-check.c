@@ -98,7 +98,7 @@ static int read_archive(struct evidence_check *check, int fd)
     return r >= 0 && (!check->versions || !check->layout) ? -EBADMSG : r;
 }
 
-/* What is said of the image itself; NULL when that makes no sense. */
+/* The layout of the image itself; NULL when that makes no sense. */
 static json_object *image_layout(const struct evidence_check *check)
 {
     json_object *layers = row_member(check->layout, "layers"),
@@ -171,7 +171,7 @@ static bool rests_on_others(const char *kind)
     return false;
 }
 
-/* What a view without those things has wrong, for lack of them. */
+/* Forgets issues that a view raises for lack of those things. */
 static void forget_others(struct qca_check_result *result)
 {
     size_t n = 0;
@@ -242,7 +242,7 @@ static int compare(struct evidence_check *check)
     check->same = n_then == n_now || n_then + n_now > 2 * (ISSUES_COMPARED - 10);
     for (size_t i = 0; i < ELEMENTSOF(members); i++)
         check->same &= same_member(check, members[i]);
-    /* Where tables are lacking, there is more now than then; the order is the same. */
+    /* Without some tables there is more now than then; the order is the same. */
     for (size_t i = 0; i < n_then; i++) {
         size_t next = at;
 
@@ -347,7 +347,7 @@ static int print_again(const struct evidence_check *check)
     if (check->n_others > 0)
         (void)printf("Not checked again, as guest data, keys, holes and other files are not kept: "
                      "%" PRIu64 " issue%s.\n", check->n_others, check->n_others == 1 ? "" : "s");
-    /* That the image cannot be opened is what was found. */
+    /* An image that cannot be opened is the result. */
     return check->same && r < 0 ? 0 : r;
 }
 
@@ -435,7 +435,7 @@ static int others_status(const struct evidence_check *check)
     return status;
 }
 
-/* That of the check, where there is a whole one; 1 for what is not as it was. */
+/* The check's exit status, where there is a whole one; 1 when something is not as it was. */
 static int exit_status(const struct evidence_check *check)
 {
     if (check->n_problems > 0)

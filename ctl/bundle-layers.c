@@ -77,7 +77,7 @@ static int copy_pieces(struct bundle_maker *maker, size_t layer, int fd,
     return r;
 }
 
-/* Where the image was not opened by what its header says: what tells of that. */
+/* Places that explain why the image could not be opened by its header. */
 static void header_alone(int fd, uint64_t size, struct places *places)
 {
     const struct qca_place place = { QCA_TABLE_HEADER, 0,

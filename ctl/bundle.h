@@ -27,7 +27,7 @@ int bundle_check(struct ctl *ctl, struct checker *checker, const char *file, jso
 
 /* ---- bundle-tables.c: the tables of an image ------------------------------------------------ */
 
-/* Where they are, as the worker tells of them. Begins with all 0. */
+/* Places of an image's structures, as the worker reports them. Begins with all 0. */
 struct places {
     struct qca_place *places;
     size_t n, allocated;
@@ -43,7 +43,7 @@ struct piece {
     uint64_t offset, size;
 };
 
-/* What of them is kept, in order, and without overlaps. */
+/* Parts of the places that are kept, in order, and without overlaps. */
 struct pieces {
     struct piece *pieces;
     size_t n;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a check says: to people, as exit status, and as JSON with the names of `qemu-img check`. */
+/* Prints a check's result: to people, as exit status, and as JSON with the names of `qemu-img
+ * check`. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -326,7 +327,7 @@ static const char *table_words(enum qca_table table)
     }
 }
 
-/* What is said of an issue below its first line: pieces, separated by semicolons, as many as a line
+/* Details of an issue below its first line: pieces, separated by semicolons, as many as a line
  * takes. */
 struct pieces {
     unsigned width;             /* 0: no limit */
@@ -625,7 +626,7 @@ static int print_layers(const struct ctl *ctl, const struct check *check)
     return r;
 }
 
-/* Which layers are damaged, in one line at the end: that of thousands is read first. */
+/* Names the damaged layers in one line at the end: of thousands of lines, that is read first. */
 static void print_chain_verdict(const struct output *output, const struct check *check)
 {
     const struct audit_report *report = check->report;

@@ -29,7 +29,7 @@ struct check {
 
 struct checker;
 
-/* What of a file. */
+/* The parts of a file's check that are asked for. */
 struct check_ask {
     unsigned flags;                 /* enum worker_flags */
     unsigned algorithms;            /* QCA_DIGEST_* */

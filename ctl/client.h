@@ -4,7 +4,7 @@
 
 #include "ctl/ctl.h"
 
-/* Where the daemon's socket is: --socket, $QCAUDIT_SOCKET, the system's (for root, or where it
+/* The path of the daemon's socket: --socket, $QCAUDIT_SOCKET, the system's (for root, or where it
  * exists), else $XDG_RUNTIME_DIR's. malloc'd. */
 char *client_socket(const struct ctl *ctl);
 /* A call of a method of the interface; connects first. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What qcauditctl was asked for, and its verbs. */
+/* The request to qcauditctl, and its verbs. */
 #pragma once
 
 #include <json-c/json.h>
@@ -108,8 +108,7 @@ int scan_all(struct ctl *ctl, int stop_fd);
 /* Lines of a status: libvirt's connections, and what is left out, and why. */
 int status_print_gaps(const struct ctl *ctl, json_object *status);
 
-/* What several verbs show of contents: lines of the baseline of an image; a table of its
- * readings. */
+/* Contents as several verbs show them: lines of an image's baseline; a table of its readings. */
 void baseline_print(const struct ctl *ctl, json_object *baseline);
 int baseline_print_readings(struct ctl *ctl, json_object *rows);
 

@@ -21,7 +21,7 @@ void fact_print_common(const struct ctl *ctl, const char *common);
 char *fact_path(json_object *row, const char *key, const char *common);
 /* "uid 1000" as "alice", where that user is known here. Escaped; by may be NULL. */
 char *fact_user(const char *by);
-/* What a finding is about: path, datastore's name, or "qcauditd". Escaped. */
+/* The subject of a finding: path, datastore's name, or "qcauditd". Escaped. */
 char *fact_subject(json_object *finding, const char *common);
 /* "2 critical, 1 error" of a row of numbers by severity, in colour; "none". */
 char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total);

@@ -6,7 +6,7 @@
 
 #include "ctl/forecast.h"
 
-/* What the figure is, and which limit it has. */
+/* The figure of a forecast, and its limit. */
 struct forecast_subject {
     bool is_size;               /* bytes; else a number of things */
     const char *one, *many;     /* "layer", "layers"; sizes: NULL */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the journal has of the record's last events. */
+/* Reads the journal's entries of the record's last events. */
 #include "ctl/heads.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@ static char *field(sd_journal *journal, const char *name)
     return strndup((const char *)data + length, size - length);
 }
 
-/* Whoever may write to the journal can say anything there: what counts is said by root, by the
- * owner of the database, or by the service. */
+/* Users who may write to the journal can say anything there: entries count of root, of the owner of
+ * the database, and of the service. */
 static bool is_trusted(sd_journal *journal, const char *database)
 {
     _cleanup_free_ char *uid = field(journal, "_UID"), *unit = field(journal, "_SYSTEMD_UNIT"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the journal has of the record's last events: entries of the daemon, which nobody changes who
- * changes the database alone. */
+/* The journal's entries of the record's last events: the daemon's, which nobody changes who changes
+ * the database alone. */
 #pragma once
 
 #include "ctl/ctl.h"

@@ -106,7 +106,7 @@ static int compare_values(const struct column *column, json_object *a, json_obje
     return strcmp(json_object_get_string(a), json_object_get_string(b));
 }
 
-/* What has no value comes last, either way. */
+/* A row without a value comes last, either way. */
 static int by_order(const void *a, const void *b, void *userdata)
 {
     const struct item *left = a, *right = b;

@@ -26,7 +26,7 @@ static const struct metric {
     bool is_size;
     const char *subject, *again;        /* "The chain", "the chain" or "it" */
     const char *one, *many;             /* "layer", "layers" */
-    /* What a forecast is made of; NULL: there is none. */
+    /* The subject of the forecast; NULL: there is none. */
     const struct forecast_subject *forecast;
     bool of_datastore;
 } metrics[] = {
@@ -178,7 +178,7 @@ static int samples_from(const struct ctl *ctl, json_object *rows, const struct m
     return r;
 }
 
-/* How many layers the chain may have, by the configuration; without a daemon, that is not known. */
+/* The configuration's limit of layers in the chain; without a daemon, that is not known. */
 static int samples_limit(struct ctl *ctl, struct samples *samples)
 {
     static const char name[] = "thresholds.chain-limit.layers";

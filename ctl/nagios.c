@@ -19,7 +19,7 @@
 
 /* ---- words that are safe ------------------------------------------------------------------ */
 
-/* What would end the text or a label, or be something for the shell of a notification. */
+/* True for a character that would end the text or a label, or mean something to a shell. */
 static bool is_special(char c, bool label)
 {
     return (unsigned char)c < ' ' || c == 0x7f || strchr("|'\"`$<>&", c) || (label && c == '=');

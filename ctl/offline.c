@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the daemon's database knows, while no daemon runs: qcaudit-offline loads it and answers as
+/* Answers from the daemon's database while no daemon runs: qcaudit-offline loads it and answers as
  * the daemon would. */
 #include "ctl/offline.h"
 
@@ -57,7 +57,7 @@ static int read_all(int fd, char **ret_text, size_t *ret_size)
     return 0;
 }
 
-/* What the program writes until it ends; -EPIPE when it ends otherwise than well. */
+/* Returns the program's output until its end; -EPIPE when it fails. */
 static int run(char *const arguments[], char **ret_text, size_t *ret_size)
 {
     _cleanup_close_ int ours = -1, pidfd = -1;

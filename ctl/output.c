@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What reaches the terminal: the pager, colours, wrapped text, JSON. */
+/* Output to the terminal: the pager, colours, wrapped text, JSON. */
 #include "ctl/output.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What reaches the terminal: pager, colours, tables, JSON, CSV; all untrusted text escaped. */
+/* Output to the terminal: pager, colours, tables, JSON, CSV; all untrusted text escaped. */
 #pragma once
 
 #include <json-c/json.h>
@@ -42,7 +42,7 @@ void output_begin_prose(struct output *output);
 /* Ends the pager; -errno when something could not be written. */
 int output_end(struct output *output);
 
-/* What begins a command that is printed: "qcauditctl", with the host that is asked. */
+/* The begin of a printed command: "qcauditctl", with the host that is asked. */
 const char *output_tool(const struct output *output);
 
 /* "" or an escape sequence that goes on until COLOUR_OFF. */
@@ -88,8 +88,7 @@ enum {
     COLUMN_RIGHT = 1 << 0,
     COLUMN_FLEXIBLE = 1 << 1,
     COLUMN_CUT = 1 << 2,
-    /* What the member is, that CSV and sorting go by instead of the text; without one of these it
-     * is text. */
+    /* The kind of the member that CSV and sorting go by instead of the text; without one: text. */
     COLUMN_NUMBER = 1 << 3,
     COLUMN_SIZE = 1 << 4,       /* bytes */
     COLUMN_TIME = 1 << 5,       /* usec since the epoch; 0: none */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was, at a time that was asked for: findings --at, status --at. */
+/* Shows the state at a past time: findings --at, status --at. */
 #include "ctl/past.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was, at a time that was asked for: by the record of events, which does not go back for ever.
- * Functions that ask print their own errors; past_print_status() leaves that to its caller. */
+/* The state at a past time: by the record of events, which does not go back for ever. Functions
+ * that ask print their own errors; past_print_status() leaves that to its caller. */
 #pragma once
 
 #include "ctl/ctl.h"

@@ -287,7 +287,7 @@ static bool verb_takes(const struct verb *verb, const struct option_row *option)
            (snprintf(word, sizeof(word), " %s ", option->name) > 0 && strstr(verb->options, word));
 }
 
-/* What a letter means depends on the verb: -o. Both of its options keep their argument in one
+/* The meaning of a letter depends on the verb: -o. Both of its options keep their argument in one
  * place. */
 static bool verb_takes_letter(const struct verb *verb, char letter)
 {
@@ -365,7 +365,7 @@ static int check_verb(const struct ctl *ctl, const struct verb *verb,
     return 0;
 }
 
-/* What -o is to a verb that prints a list, and how such a list is printed. */
+/* Sets -o for a verb that prints a list, and how such a list is printed. */
 static int set_list(struct ctl *ctl, const struct verb *verb, const struct given_options *given)
 {
     bool lists = false, chosen = false;
@@ -408,7 +408,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
     int n, r = options_parse(ctl, argc, argv, &given);
 
     if (r < 0) {
-        /* What was not read to its end may have any verb; none is that of status. */
+        /* A command line that was not read to its end may have any verb; none is that of status. */
         for (int i = 1; i < argc; i++)
             if ((verb = find_verb(argv[i]))) {
                 ctl->trouble = trouble_of(verb);

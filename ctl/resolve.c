@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where a name leads, looked up by a process of its own: a server that is gone, or a FUSE that
- * hangs, keeps whoever asks for ever, and not even SIGKILL ends it then. */
+/* Looks names up in a process of its own: a server that is gone, or a FUSE that hangs, keeps
+ * whoever asks for ever, and not even SIGKILL ends it then. */
 #include "ctl/resolve.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 #define DEADLINE_MSEC 3000
 
-/* What the process says: an error, or 0 and the path. */
+/* The process's answer: an error, or 0 and the path. */
 struct answer {
     int error;
     char path[PATH_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where a name leads, without waiting for a file system that does not answer. */
+/* Looks names up without waiting for a file system that does not answer. */
 #pragma once
 
 /* As realpath(3), for at most 3 s: the process that hangs longer is left alone. *ret_path is the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where rows come from: the daemon, or with --offline its database. */
+/* Sources of rows: the daemon, or with --offline its database. */
 #include "ctl/source.h"
 
 #include <errno.h>

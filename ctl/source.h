@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where rows come from: the daemon, or with --offline its database. Every function prints its own
+/* Sources of rows: the daemon, or with --offline its database. Every function prints its own
  * errors. */
 #pragma once
 
@@ -16,7 +16,7 @@ int source_list(struct ctl *ctl, const char *question, json_object *filter,
                 json_object **ret_rows);
 int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
                         json_object **ret_rows);
-/* What holds for an image, or for all ("/"); of the daemon alone. */
+/* The policy for an image, or for all ("/"); of the daemon alone. */
 int source_policy(struct ctl *ctl, const char *path, json_object **ret_entry);
 int source_mutes(struct ctl *ctl, json_object **ret_rows);
 /* How far the record of events goes back. */

@@ -162,7 +162,7 @@ size_t table_rows(const struct table *table)
 
 /* ---- printing ----------------------------------------------------------------------------- */
 
-/* Which columns, in which order. What --columns names was looked up before. */
+/* Chooses columns and their order. Names of --columns were looked up before. */
 static int choose(struct table *table)
 {
     const char *names = table->output->columns;

@@ -15,7 +15,7 @@
 #include "helpers/path.h"
 #include "helpers/text.h"
 
-/* What was asked about: paths without links, and the folders that are audited for that. */
+/* The paths asked about, without links, and the folders that are audited for them. */
 struct asked {
     struct once_folder *paths;          /* a file's is not recursive */
     struct once_folder *folders;

@@ -283,7 +283,7 @@ static int print_summary(const struct ctl *ctl, json_object *rows)
 
 #define REASONS_SHOWN 20
 
-/* What each layer is to its parent, and why; layers of one kind for one reason in one line. */
+/* Prints each layer's relation to its parent and the reason; equal layers in one line. */
 static int print_reasons(const struct ctl *ctl, json_object *rows)
 {
     size_t n = json_object_array_length(rows), n_shown = 0;

@@ -145,8 +145,8 @@ static void add_difference(struct difference *difference, uint64_t offset, uint6
     difference->end = end;
 }
 
-/* How many blocks from there on have one answer, and whether they differ. Behind the end of a disk
- * are zeros. */
+/* Counts the blocks from there on that have one answer, and says whether they differ. Past the end
+ * of a disk are zeros. */
 static bool blocks_differ(const struct side *a, const struct side *b, const struct run *x,
                           const struct run *y, uint64_t block)
 {
@@ -191,7 +191,7 @@ static void compare_blocks(const struct side *a, const struct side *b,
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
-/* What is not the same of both containers: lines for people, or entries of a list. */
+/* Differences between both containers: lines for people, or entries of a list. */
 struct unlike {
     json_object *list;              /* NULL: lines */
     size_t n;

@@ -202,7 +202,7 @@ static int evidence_make(struct bundle_maker *maker, const char *argument)
 
     if (to_output && ctl->output.json != JSON_OFF)
         return complain(0, "--json and --out=- both want standard output."), -EINVAL;
-    /* It says itself why there is none. */
+    /* source_status() says itself why there is none. */
     if (source_status(ctl, &maker->status) < 0 && is_id(argument))
         return complain(0, "Finding %s cannot be looked up: give the PATH of the image.", argument),
                -EINVAL;

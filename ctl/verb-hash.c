@@ -49,7 +49,7 @@ static const char *bad_text(int error)
                               : strerror(-error);
 }
 
-/* Which guest ranges could not be read. */
+/* Names guest ranges that could not be read. */
 static void complain_incomplete(const char *shown, const struct qca_content_digest *digest)
 {
     char size[TEXT_SIZE_MAX];
@@ -131,8 +131,8 @@ static bool report_is_encrypted(const struct audit_report *report)
 
 enum { NOT_DONE = 1, NOT_UNDERSTOOD = 2 };
 
-/* What was asked for, and is there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD when its
- * format keeps it from being had, or -errno. */
+/* Shows the digests asked for that are there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD
+ * when its format keeps it from being had, or -errno. */
 static int show(const struct ctl *ctl, const struct check *check, const struct check_ask *ask,
                 json_object *all)
 {

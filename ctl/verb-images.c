@@ -13,7 +13,7 @@
 #define WIDE 110                /* columns, from which on there is room for the role and the
                                  * domain */
 
-/* What there is to know first: worst finding, a writer, gone, unreadable. */
+/* The first things to know of an image: worst finding, a writer, gone, unreadable. */
 static char *image_state(json_object *row)
 {
     const char *severity = row_raw(row, "severity"), *use = row_raw(row, "use"),
@@ -85,8 +85,7 @@ static const struct column image_columns[] = {
 
 static int images_table(struct ctl *ctl, json_object *rows)
 {
-    /* What the image is for, whose it is, and how well its audit knew: where there is room for
-     * it. */
+    /* Columns that are shown where there is room: the image's role, its owner, its confidence. */
     bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
@@ -184,7 +183,7 @@ static size_t leave_out_noise(json_object *rows)
     return left_out;
 }
 
-/* How many, and what the signs mean that are there. */
+/* Prints the number of images, and the meaning of the signs that are there. */
 static void print_legend(json_object *rows)
 {
     size_t n = json_object_array_length(rows);

@@ -188,7 +188,7 @@ static int mute_what(const struct ctl *ctl, json_object *what)
     return 0;
 }
 
-/* What it covers from now on. */
+/* Prints the findings that the mute covers from now on. */
 static int print_made(struct ctl *ctl, int64_t id)
 {
     _cleanup_(json_object_putp) json_object *rows = NULL;

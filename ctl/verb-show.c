@@ -95,7 +95,7 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 {
     size_t number = 0;
 
-    /* What they presuppose was looked at there. */
+    /* The commands' conditions were looked at on that host. */
     if (ctl->host) {
         _cleanup_free_ char *host = text_escape_string(ctl->host), *text = NULL;
 
@@ -351,7 +351,7 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
         line(ctl, "", text);
 }
 
-/* What it is for, and who uses it. */
+/* Prints the image's role and its users. */
 static void print_role(const struct ctl *ctl, json_object *image)
 {
     static const struct { const char *kind, *words; } kinds[] = {

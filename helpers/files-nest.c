@@ -37,8 +37,7 @@ static void area_of_mount(const struct mount *mount, struct area *ret_area)
     snprintf(ret_area->path, sizeof(ret_area->path), "%s", mount->root);
 }
 
-/* Finds the area of an absolute path, which has no links in it. False when no mount is known there.
- * */
+/* Finds the area of an absolute path, which has no links in it. False: no mount is known there. */
 static bool area_of_path(const struct mount_table *table, const char *path, struct area *ret_area)
 {
     const struct mount *best = NULL;

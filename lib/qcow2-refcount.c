@@ -433,8 +433,7 @@ static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64
         }
         cluster = block_end;
     }
-    /* The flags are right when all counts are as stored, 0 or 1, and every reference has the flag.
-     * */
+    /* The flags are right when all counts are as stored, 0 or 1, and all references flagged. */
     if (differs && page->data && (page->flags & (COUNT_COPIED | COUNT_NOT_COPIED | COUNT_VERIFY)))
         page->flags |= COUNT_VERIFY;
     else

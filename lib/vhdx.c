@@ -20,8 +20,7 @@ static bool vhdx_probe(struct probe *probe)
     return memcmp(probe->head, "vhdxfile", 8) == 0;
 }
 
-/* Finds the begin of the metadata region by this region table; true in *ret_found when it has it.
- * */
+/* Finds the metadata region's begin by this region table; *ret_found: the table has it. */
 static int find_in_table(struct qca_image *image, struct qca_error *error, uint64_t offset,
                          bool checked, uint64_t *ret_offset, bool *ret_found)
 {

@@ -130,8 +130,7 @@ void job_resolved(struct job *job);
 void scrub_request(struct job *job, const struct files_stat *stat, struct worker_request *request);
 /* The job's audit is over: its report's digest becomes the audit's. -ENOMEM. */
 int scrub_take_digest(struct job *job);
-/* Decides which scrubs may read, and how much: called whenever an audit or a scrub begins or ends.
- * */
+/* Decides which scrubs may read, and how much: called when an audit or a scrub begins or ends. */
 void scrubs_pace(struct audits *audits);
 
 /* ---- references (reference.c) ---------------------------------------------------------------- */

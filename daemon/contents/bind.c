@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Finds an image's baseline: that of its file, or that of its place when another file lies there.
- * */
+/* Finds an image's baseline: its file's, or its place's when another file lies there. */
 #include <errno.h>
 #include <string.h>
 

@@ -93,8 +93,7 @@ const struct baseline *contents_find(const struct contents *contents,
 void contents_plan(struct contents *contents, const struct policy *policy, struct image *image);
 /* Its owner or mode changed, and not its content. */
 void contents_attributes(struct contents *contents, struct image *image);
-/* Forgets an image, which is freed after this. swept: the time that history is deleted by (usec).
- * */
+/* Forgets an image, which is freed after this. swept: the time history is deleted by (usec). */
 void contents_image_gone(struct contents *contents, struct image *image, uint64_t swept);
 /* An audit ended that may have read all data. */
 void contents_audited(struct contents *contents, struct image *image, const struct audit *audit);

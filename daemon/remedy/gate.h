@@ -95,8 +95,7 @@ bool gate_would_open(struct gate *gate);
 
 #define GATE_DETAIL_MAX 512
 
-/* An obstacle to an act on an image. The sentence gets the image's name, quoted, then the detail.
- * */
+/* An obstacle to an act on an image. The sentence gets the image's quoted name, then the detail. */
 struct obstacle {
     const char *name;
     unsigned acts;              /* that it is against */

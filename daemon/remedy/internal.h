@@ -21,15 +21,13 @@ struct remedy {
 
 void remedy_precondition(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Adds a command that writes, copies, moves or defines: the remedy fails unless the gate is open.
- * */
+/* Adds a command that writes, copies, moves or defines: fails unless the gate is open. */
 void remedy_command(struct remedy *remedy, const struct gate *gate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same, appended to the command before: done only when that went well. */
 void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Adds a command that changes nothing: the remedy fails for other programs than fuser, qcauditctl.
- * */
+/* Adds a command that changes nothing: fails for other programs than fuser, qcauditctl. */
 void remedy_look(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void remedy_text(struct remedy *remedy, const char *format, ...)

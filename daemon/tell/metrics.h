@@ -9,8 +9,7 @@
 #include "daemon/tell/alert.h"
 #include "daemon/virt/virt.h"
 
-/* The manager's counters since it was started, and values that it alone knows. Durations are usec.
- * */
+/* The manager's counters since its start, and values that it alone knows. Durations are usec. */
 struct metrics_counters {
     const char *version;
     uint64_t started;                           /* usec since the epoch */
