@@ -147,7 +147,7 @@ const char *fact_confidence(const char *confidence)
 {
     static const struct { const char *name, *text; } texts[] = {
         {"offline", "offline: nothing had it open"},
-        {"frozen", "in use read-only: nobody wrote it meanwhile"},
+        {"frozen", "in use read-only: nobody wrote to it meanwhile"},
         {"confirmed", "confirmed: it has a writer, and two passes saw it"},
         {"racy", "in use: it has a writer, and one pass saw it"},
     };

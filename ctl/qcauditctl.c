@@ -203,20 +203,20 @@ static const struct verb verbs[] = {
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they "
      "get worse."},
     {"mute", "", 0, 0, verb_mute, "finding path class id for until forever reason ",
-     "keep findings, but tell nobody of them for a while",
+     "keep findings, but notify nobody of them for a while",
      "Mutes the findings that are all of what is given: --finding (a name), --path (a pattern over "
      "the paths of images,\n"
      "such as '/srv/lab/*'), --class (of the configuration), --id. They are kept, and listed by "
      "'findings --muted', but\n"
-     "not told, and not counted as open; one that gets worse is told all the same. What comes "
+     "not told, and not counted as open; one that gets worse is reported all the same. What comes "
      "later is muted, too."},
     {"mutes", "", 0, 0, verb_mutes, "offline state-directory full " LIST,
      "what is muted, until when, by whom, and why",
      "Lists the mutes that hold, and those that ended lately. A finding that several cover is "
      "counted at the one that\n"
      "lasts longest."},
-    {"unmute", "ID...", 1, -1, verb_unmute, "", "end mutes: what is open is told",
-     "Ends the mutes of these numbers: what is open of the findings that they covered is told."},
+    {"unmute", "ID...", 1, -1, verb_unmute, "", "end mutes: open findings are reported",
+     "Ends the mutes of these numbers: open findings that they covered are reported."},
     {"test-alert", "", 0, 0, verb_test_alert, "channel " LIST,
      "send a test through each channel of alerts",
      "Sends one test alert through each channel that is configured, or through that of --channel, "

@@ -157,7 +157,7 @@ static int show(struct ctl *ctl, const char *argument)
     if (r >= 0)
         r = client_image(ctl, path, &image);
     if (r == -ENOENT)
-        return complain(0, "The image is not known any more."), r;
+        return complain(0, "The image is no longer known."), r;
     if (r >= 0)
         r = source_list_of_path(ctl, "ListReadings", path, &readings);
     if (r < 0)

@@ -431,7 +431,7 @@ int verb_chain(struct ctl *ctl, int argc, char **argv)
         if (r >= 0) {
             r = client_chain(ctl, path, &rows);
             if (r == -ENOENT)
-                (void)complain(0, "%s is not known any more.", argv[i]);
+                (void)complain(0, "%s is no longer known.", argv[i]);
         }
         if (r < 0)
             break;

@@ -231,7 +231,7 @@ static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_
     tell_unlike(unlike, what, left, right);
 }
 
-/* How the clusters lie in the file: one behind another as the guest sees them, or how many of them
+/* How the clusters lie in the file: consecutive as the guest sees them, or how many of them
  * do not. */
 static const char *order_text(const struct side *side, char buf[static 80])
 {
@@ -240,8 +240,8 @@ static const char *order_text(const struct side *side, char buf[static 80])
     if (!layer->checked || layer->info.format == QCA_FORMAT_RAW)
         return "as on the disk";
     if (layer->check.fragmented_clusters == 0)
-        return "one behind another";
-    (void)snprintf(buf, 80, "%" PRIu64 " of %" PRIu64 " cluster%s not behind the one before",
+        return "consecutive";
+    (void)snprintf(buf, 80, "%" PRIu64 " of %" PRIu64 " cluster%s not next to the one before",
                    layer->check.fragmented_clusters, layer->check.allocated_clusters,
                    layer->check.allocated_clusters == 1 ? "" : "s");
     return buf;
@@ -298,7 +298,7 @@ static void tell_difference(const struct side *a, const struct side *b,
     if (size_a != size_b)
         (void)printf("  Virtual size:  %" PRIu64 " bytes, %" PRIu64 " bytes%s\n", size_a, size_b,
                      difference->n_ranges > 0 ? ""
-                                              : "; what the larger one has behind that is zeros");
+                                              : "; past that, the larger one has zeros");
     (void)printf("  Different:     %s of %s (%.4g%%), in %" PRIu64 " range%s of blocks of 64K\n",
                  text_size(difference->bytes, text[0]), text_size(size, text[1]),
                  size ? 100.0 * (double)difference->bytes / (double)size : 0.0,

@@ -45,7 +45,7 @@ static int parse_algorithms(const char *list, unsigned *ret_algorithms)
 static const char *bad_text(int error)
 {
     return error == -EBADMSG  ? "metadata or compressed data is damaged"
-           : error == -ESTALE ? "the file became shorter meanwhile"
+           : error == -ESTALE ? "the file was truncated meanwhile"
                               : strerror(-error);
 }
 

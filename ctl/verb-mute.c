@@ -210,9 +210,9 @@ static int print_made(struct ctl *ctl, int64_t id)
                  row_number(mute, "until") > 0 ? when_text(row_number(mute, "until"), when) : "",
                  n, n == 1 ? "" : "s");
     if (row_bool(mute, "all-images"))
-        (void)printf("It covers every image: nothing about any image is told.\n");
+        (void)printf("It covers every image: nothing about any image is reported.\n");
     if (ctl->output.legend)
-        (void)printf("A finding that gets worse than it is now is told all the same.\n"
+        (void)printf("A finding that gets worse than it is now is reported all the same.\n"
                      "To end it: %s unmute %" PRId64 "\n", output_tool(&ctl->output), id);
     return 0;
 }

@@ -65,8 +65,8 @@ int verb_test_alert(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.json != JSON_OFF) {
         r = output_json(&ctl->output, rows);
     } else if (json_object_array_length(rows) == 0 && !ctl->output.csv) {
-        (void)printf("No channel is configured: see alerts.* in qcauditd.yaml(5). Nobody is told "
-                     "of findings.\n");
+        (void)printf("No channel is configured: see alerts.* in qcauditd.yaml(5). Nobody is "
+                     "notified of findings.\n");
         return EXIT_FAILURE;
     } else {
         r = print(ctl, rows);

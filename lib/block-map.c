@@ -27,7 +27,7 @@ static int begin(struct map_layer *layer, const struct map_begin *begin, struct 
         return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                          (struct error_field){ .name = "crypt_method",
                                                .value = info->crypt_method },
-                         "the image is encrypted: what its guest sees cannot be read without the "
+                         "the image is encrypted: its guest's data cannot be read without the "
                          "key");
     if (!layout->directory && layout->n_blocks * layout->entry_size >
                                   info->file_size - min_u64(info->file_size, layout->first_table))

@@ -185,7 +185,7 @@ static int take_size(struct bundle *bundle, struct span text)
     uint64_t sectors;
 
     if (bundle->has_size || !to_number(text, &sectors))
-        return refuse(bundle, "Disk_size", "the size of the disk is no number, or is said twice");
+        return refuse(bundle, "Disk_size", "the size of the disk is no number, or is given twice");
     bundle->has_size = true;
     return foreign_size(bundle->image, bundle->error, "Disk_size", 0, sectors, SECTOR);
 }

@@ -425,7 +425,7 @@ static int parse_rest(struct header *header)
                                   "the image needs a data file and does not name it");
     } else if (info->autoclear_features & QCA_AUTOCLEAR_DATA_FILE_RAW)
         return header_invalid(header, "autoclear_features", 88, info->autoclear_features, 0,
-                              "the data file is said to be raw but there is none");
+                              "the header says that the data file is raw, but there is none");
     if (info->crypt_method == QCA_CRYPT_LUKS && info->crypt_header_length == 0 &&
         info->crypt_header_offset == 0)
         return header_invalid(header, "Full disk encryption header pointer", 0, 0, 0,

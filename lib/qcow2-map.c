@@ -31,7 +31,7 @@ static int qcow2_map_begin(struct map_layer *layer, const struct map_begin *begi
     if (info->crypt_method != QCA_CRYPT_NONE && !begin->stored)
         return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                          (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
-                         "the image is encrypted (%s): what its guest sees cannot be read without "
+                         "the image is encrypted (%s): its guest's data cannot be read without "
                          "the key",
                          info->crypt_method == QCA_CRYPT_LUKS ? "LUKS" : "AES");
     if (qcow2->has_data_file && layer->data == layer->image->io)

@@ -268,7 +268,7 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s%s)",
                     severity_name(finding->severity), severity_name(before),
-                    breaks ? ": it is not muted any more" : "");
+                    breaks ? ": it is no longer muted" : "");
     }
     if (finding->state == FINDING_ACKNOWLEDGED && finding->of_other_file) {
         finding_open(finding, telling->now);
@@ -534,7 +534,7 @@ static int uncovered_text(const struct telling *telling, int64_t id, char **ret_
         return -ENOMEM;
     if (asprintf(ret_text, "mute %" PRId64 " %s%s", id,
                  by ? "was removed by " : mute && !mute_holds(mute, telling->now)
-                 ? "has ended" : "does not cover it any more", by ?: "") < 0)
+                 ? "has ended" : "no longer covers it", by ?: "") < 0)
         return -ENOMEM;
     return 0;
 }

@@ -72,7 +72,7 @@ void former_note_reference(struct manager *manager, struct image *child,
         return;
     parent = graph_find_identity(manager->graph, &was->identity);
     if (note(manager, child, was, parent) < 0)
-        log_error(-ENOMEM, "What a lost parent was is not noted: %m");
+        log_error(-ENOMEM, "Cannot note the identity of a lost parent: %m");
 }
 
 void former_note_gone(struct manager *manager, const struct image *parent)
@@ -83,7 +83,7 @@ void former_note_gone(struct manager *manager, const struct image *parent)
         if (leads_somewhere(&child->parent) &&
             identity_equal(&child->parent.identity, &parent->identity) &&
             note(manager, child, &child->parent, parent) < 0) {
-            log_error(-ENOMEM, "What a lost parent was is not noted: %m");
+            log_error(-ENOMEM, "Cannot note the identity of a lost parent: %m");
             return;
         }
 }

@@ -106,7 +106,7 @@ void release_forget(struct manager *manager, const struct datastore *datastore)
     for (; release; release = next) {
         next = LIST_NEXT(release, link);
         if (release->datastore == datastore)
-            release_answer(release, -ECANCELED, "The datastore is not configured any more");
+            release_answer(release, -ECANCELED, "The datastore is no longer configured");
     }
 }
 

@@ -479,7 +479,7 @@ static int load_others(void *userdata, const char *datastore, const uint8_t *fil
     int r = discover_load_others(manager->discover, datastore, files, size);
 
     if (r == -EBADMSG)
-        log_warning(0, "What the database has of files that are no images is damaged (datastore "
+        log_warning(0, "The database's list of files that are no images is damaged (datastore "
                     "%s): they are looked at again", datastore);
     return r == -ENOENT ? 0 : r;        /* of a datastore that is gone */
 }

@@ -36,7 +36,7 @@ static void connection_log(const struct virt_connection *before, const struct vi
         log_info(0,
                  "No libvirt on this host; the datastores of the configuration are audited alone");
     else
-        log_warning(0, "libvirt cannot be reached at %s (%s); what it said last is taken to hold",
+        log_warning(0, "libvirt cannot be reached at %s (%s); its last answers are taken to hold",
                     uri, error);
 }
 

@@ -276,7 +276,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         reason = leaf_reason(graph, &usage);
     } else {
         reason = strdup(usage_is_complete(graph->usage)
-                            ? "No domain refers to it, but that does not say that nobody does."
+                            ? "No domain refers to it, but something else may."
                             : "Which domain uses it is not known without libvirt.");
     }
     if (!reason)

@@ -136,7 +136,7 @@ void remedy_space(struct remedy *remedy, const struct graph *graph, const struct
                     source ? "Or: w" : "W");
     }
     if (leaked > 0)
-        remedy_text(remedy, "What is leaked is told, with its remedy, by clusters-leaked.");
+        remedy_text(remedy, "clusters-leaked reports the leaked clusters, with its remedy.");
     if (unneeded > 0 || evidence_get_number(finding->evidence, NUMBER_IMAGE_END_OFFSET) > 0)
         remedy_text(remedy,
                     "Free clusters inside the file are used again by the guest's next writes, and "

@@ -53,8 +53,8 @@ static void gate_disks(struct gate *gate, const struct virt_domain *domain, unsi
         if (image)
             gate_image(gate, image, acts);
         else
-            gate_refuse(gate, "an image of the domain is in no datastore, so nobody "
-                              "can look at it");
+            gate_refuse(gate, "an image of the domain is in no datastore, so it "
+                              "cannot be examined");
     }
 }
 
@@ -96,7 +96,7 @@ static void gate_rescue(struct gate *gate, const struct virt_domain *domain,
     if (!virt_domain_is_active(domain))
         gate_refuse(gate, "the domain does not run");
     if (size == 0)
-        gate_refuse(gate, "nobody knows how large the disk is");
+        gate_refuse(gate, "the size of the disk is unknown");
     if (disk->job.type)
         gate_refuse(gate, "a block job runs on the disk: wait for its end");
     if (strncmp(path, "/dev/", 5) == 0)
@@ -125,7 +125,7 @@ static void remedy_copy_disk(struct remedy *remedy, const struct graph *graph,
         return;
     }
     remedy_precondition(
-        remedy, "nobody stops, restarts or migrates the domain: what it wrote would be lost");
+        remedy, "nobody stops, restarts or migrates the domain: its last writes would be lost");
     gate_rescue(&gate, domain, disk, path);
     if (!gate_is_open(&gate))
         return;
@@ -171,7 +171,7 @@ static void gate_definition(struct gate *gate, const struct virt_domain *domain,
     if (image)
         gate_image(gate, image, GATE_USE);
     else
-        gate_refuse(gate, "the image is in no datastore, so nobody can look at it");
+        gate_refuse(gate, "the image is in no datastore, so it cannot be examined");
 }
 
 /* The definition is to say what runs. */

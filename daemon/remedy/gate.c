@@ -266,7 +266,7 @@ static void look_at_room(struct gate *gate, struct saying *saying)
                                        "and %s are free",
                             quoted, text_size(space->bytes, needed),
                             text_size(look->available, available))
-                 : asprintf(&sentence, "nobody knows whether there is room for %s", quoted)) < 0) {
+                 : asprintf(&sentence, "it is unknown whether there is room for %s", quoted)) < 0) {
             sentence = NULL;
             gate_fail(gate, -ENOMEM);
             return;
@@ -318,7 +318,7 @@ bool gate_is_open(struct gate *gate)
         return false;
     if (libvirt_is_unknown(gate)) {
         remedy_note(gate->remedy,
-                    "No command is given, because libvirt does not tell all that it knows. See "
+                    "No command is given, because libvirt does not report everything. See "
                     "'qcauditctl status' for the connection that is missing.");
         return false;
     }

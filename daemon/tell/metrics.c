@@ -324,8 +324,8 @@ static int write_coverage(FILE *stream, const struct query_view *view)
         datastore_number(stream, "files_seen", view->datastores[i],
                          view->datastores[i]->coverage.files);
     head(stream, "left_out", "gauge",
-         "What is not looked at: mounts, links and excluded paths, and images that cannot be "
-         "audited, by datastore and reason.");
+         "Not audited: mounts, links and excluded paths, and images that cannot be audited, "
+         "by datastore and reason.");
     for (size_t i = 0; i < view->n_datastores; i++) {
         const struct datastore *datastore = view->datastores[i];
 
@@ -441,9 +441,9 @@ static void write_scrubs(FILE *stream, const struct metrics_counters *counters)
     number(stream, "scrubs_due", "gauge", "Images whose data is due to be read.",
            counters->scrubs_due);
     number(stream, "scrub_done_bytes", "gauge",
-           "What the scrubs under way have read, in bytes of the guests.", counters->scrub_done);
+           "Guest bytes that the scrubs under way have read.", counters->scrub_done);
     number(stream, "scrub_size_bytes", "gauge",
-           "What the scrubs under way have to read, in bytes of the guests.",
+           "Guest bytes that the scrubs under way are to read in all.",
            counters->scrub_total);
 }
 

@@ -89,7 +89,7 @@ permissions warning a.qcow2" "$(findings)"
     wait_for 20 has_finding "permissions warning lab/b.qcow2"
     same "permissions warning lab/a.qcow2
 permissions warning lab/b.qcow2" "$(findings)"
-    [ "$(told '(mute 1 does not cover it any more)')" = 2 ]
+    [ "$(told '(mute 1 no longer covers it)')" = 2 ]
 }
 
 @test "it breaks for the finding that gets worse, and for no other" {
@@ -107,7 +107,7 @@ permissions warning lab/b.qcow2" "$(findings)"
     scan "$STORE/lab/a.qcow2"
     wait_for 20 has_finding "clusters-leaked warning lab/a.qcow2"
     same "permissions warning lab/b.qcow2" "$(findings --muted)"
-    wait_for 20 grep -q "clusters-leaked: $STORE/lab/a.qcow2 .*(warning, was info: it is not muted any more)" "$LOG"
+    wait_for 20 grep -q "clusters-leaked: $STORE/lab/a.qcow2 .*(warning, was info: it is no longer muted)" "$LOG"
     # The mute is over for it also after a restart; a new one covers it.
     stop_daemon
     start_daemon
@@ -204,7 +204,7 @@ with sqlite3.connect(sys.argv[1]) as db:
     run -1 ctl mute --path='**' --forever
     [[ $output == 'Say why: '* ]]
     run -0 ctl mute --path='**' --forever --reason='we move'
-    [[ $output == *'It covers every image: nothing about any image is told.'* ]]
+    [[ $output == *'It covers every image: nothing about any image is reported.'* ]]
     run -0 ctl status
     [[ $output == *'Muted: everything: mute 1 covers every image. See: qcauditctl mutes'* ]]
     run -0 ctl status --brief

@@ -175,7 +175,7 @@ text-00002" "$(paths | LC_ALL=C sort | grep -v new)"
     start_daemon
     scan
     same good.qcow2 "$(paths)"
-    grep -q "What the database has of files that are no images is damaged (datastore store)" "$LOG"
+    grep -q "The database's list of files that are no images is damaged (datastore store)" "$LOG"
     stop_daemon
     same 10 "$(kept_others)"
     sqlite3 "$STATE/qcaudit.db" "UPDATE other_files SET files = randomblob(24000)"

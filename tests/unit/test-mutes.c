@@ -254,7 +254,7 @@ static void it_breaks_for_what_gets_worse(void **state)
     /* worse is told, and no mute that there is covers that finding any more. */
     judge_image_as(world, A, SEVERITY_ERROR);
     assert_said(world, "worsened " A " told;");
-    assert_non_null(strstr(world->message, "(error, was warning: it is not muted any more)"));
+    assert_non_null(strstr(world->message, "(error, was warning: it is no longer muted)"));
     assert_int_equal(find(world, A)->muted_by, 0);
     assert_int_equal(find(world, B)->muted_by, 1);
     tick(world);
@@ -425,7 +425,7 @@ static void classes_and_names_may_change(void **state)
     mutes_set_policy(findings_mutes(world->findings), &none);
     tick(world);
     assert_said(world, "unmuted " A " told;");
-    assert_non_null(strstr(world->message, " (mute 1 does not cover it any more)"));
+    assert_non_null(strstr(world->message, " (mute 1 no longer covers it)"));
     mutes_set_policy(findings_mutes(world->findings), &world->policy);
     tick(world);
     assert_said(world, "muted " A " muted 1;");
