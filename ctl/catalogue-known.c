@@ -112,8 +112,24 @@ int known_catalogues_new(struct ctl *ctl, struct known_catalogues **ret_catalogu
 
 /* ---- a file --------------------------------------------------------------------------------- */
 
-int known_of(struct known_catalogues *catalogues, const char *argument, struct known *ret_known)
+/* Do the names of the file and of the record say two things? */
+static bool names_differ(const struct families *families, const struct identity *file,
+                         const char *name)
 {
+    struct identity record;
+
+    identity_of(families, name, name, &record);
+    if (file->match.verdict != FAMILY_KNOWN || record.match.verdict != FAMILY_KNOWN)
+        return false;
+    return file->match.families[0] != record.match.families[0] ||
+           (file->match.version[0] && record.match.version[0] &&
+            strcmp(file->match.version, record.match.version) != 0);
+}
+
+int known_of(struct known_catalogues *catalogues, const struct families *families,
+             const struct identity *identity, struct known *ret_known)
+{
+    const char *argument = identity->name;
     struct known known = { .asked = false };
     struct catalogue_record record;
     struct stat st;
@@ -128,6 +144,10 @@ int known_of(struct known_catalogues *catalogues, const char *argument, struct k
     known.asked = true;
     known.has_content = record.has_content;
     verdict_of(&record, catalogues->catalogues, catalogues->n, &known.judgement);
+    if ((known.judgement.verdict == VERDICT_ORIGINAL ||
+         known.judgement.verdict == VERDICT_REPACKED) &&
+        names_differ(families, identity, known.judgement.record->name))
+        known.judgement.verdict = VERDICT_RENAMED;
     for (size_t i = 0; i < catalogues->n; i++)
         if (known.judgement.catalogue == catalogues->catalogues[i])
             known.list = catalogues->lists[i].shown;
@@ -151,15 +171,18 @@ static struct words verdict_words(const struct judgement *judgement)
     switch (judgement->verdict) {
     case VERDICT_ORIGINAL:
         if (judgement->weak)
-            return (struct words){ "not sure: by MD5 or SHA-1 alone, which another file can be made "
-                                   "to have, the file is ", "" };
+            return (struct words){ "not sure: by MD5 or SHA-1 alone, which another file can be "
+                                   "made to have, the file is ", "" };
         return (struct words){ "original: the file is ", ", byte for byte" };
     case VERDICT_REPACKED:
-        return (struct words){ "repacked: a guest sees what it sees of ", ", in another container" };
+        return (struct words){ "repacked: a guest sees what it sees of ",
+                               ", in another container" };
     case VERDICT_RENAMED:
         return (struct words){ judgement->same_bytes ? "renamed: the file is "
                                                      : "renamed: a guest sees what it sees of ",
-                               ", and the name is another image's of the catalogue" };
+                               judgement->named
+                                   ? ", and the name is another image's of the catalogue"
+                                   : ", and the name says another appliance or version" };
     case VERDICT_MODIFIED:
         return (struct words){ "modified: it has the name of ",
                                ", and a guest sees something else" };

@@ -2,7 +2,7 @@
 /* Whether files are what catalogues know. */
 #pragma once
 
-#include "ctl/ctl.h"
+#include "ctl/identity.h"
 #include "provenance/verdict.h"
 
 struct known_catalogues;
@@ -19,8 +19,11 @@ struct known {
     bool has_content;           /* what a guest sees of the file is known */
 };
 
-/* A name of which there is no file is not asked of. -errno, which was said. */
-int known_of(struct known_catalogues *catalogues, const char *argument, struct known *ret_known);
+/* The file of that name. A name of which there is no file is not asked of. A name that says another
+ * appliance or version than that of the record whose content the file has makes it renamed. -errno,
+ * which was said. */
+int known_of(struct known_catalogues *catalogues, const struct families *families,
+             const struct identity *identity, struct known *ret_known);
 /* The original, or the same content in another container, under its own name or one that is no
  * other's. */
 bool known_is_good(const struct known *known);

@@ -100,7 +100,8 @@ static int find_method(const struct ctl *ctl, struct signature_ask *ask)
     return n;
 }
 
-static int ask_signature(const struct ctl *ctl, struct signature_ask *ask, struct catalogue_list *list)
+static int ask_signature(const struct ctl *ctl, struct signature_ask *ask,
+                         struct catalogue_list *list)
 {
     const char *path = ctl->keyring ? ctl->keyring : ctl->key ? ctl->key : ctl->root;
     _cleanup_close_ int data = -1, signature = -1, keys = -1, certificates = -1;

@@ -138,7 +138,7 @@ static int identify_one(struct ctl *ctl, const struct families *families,
     int r = identify(families, argument, &identity);
 
     if (r >= 0)
-        r = known_of(catalogues, argument, &known);
+        r = known_of(catalogues, families, &identity, &known);
     if (r >= 0)
         r = all ? add_json(all, &identity, &known)
                 : print_identity(&ctl->output, &identity, &known);

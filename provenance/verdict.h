@@ -20,7 +20,8 @@ struct judgement {
     enum verdict verdict;
     const struct catalogue *catalogue;          /* that of record; NULL: there is none */
     const struct catalogue_record *record;      /* whose bytes or content it has; else whose name */
-    const struct catalogue_record *named;       /* renamed: the other, whose name it has */
+    const struct catalogue_record *named;       /* renamed: the other, whose name it has; NULL
+                                                 * where the caller knows better */
     bool weak;                  /* bytes that are equal by MD5 or SHA-1 alone: they can be forged */
     bool same_bytes;            /* renamed: the container is the same, too */
     bool archive;               /* the name is a record's without the ending of a compressed file:

@@ -116,3 +116,65 @@ END
     run -2 qcauditctl identify --families=families.yaml x
     [[ $output == *"families.yaml: not read: "* ]]
 }
+
+@test "by a catalogue that was made of it, an image is the original, a repack, renamed or modified" {
+    command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+    local name=csr1000v-ucmk9.16.12.1b-serial families=$top_srcdir/conf/families.yaml verdict
+    verdict() { qcauditctl identify --families="$families" --json --catalogue "$1" "$2" | jq -r '.[0].content.verdict' || :; }
+    mkdir vendor store
+    qemu-img create -q -f qcow2 "vendor/$name.qcow2" 32M
+    qemu-io -f qcow2 -c "write -q -P 1 1M 700k" -c "write -q -P 2 20M 70k" "vendor/$name.qcow2"
+    qcauditctl catalogue make --families="$families" "vendor/$name.qcow2" >made.json
+    jq -e '.records[0] | .family == "cisco-csr1000v" and .version == "16.12.1b" and (."content-sha256" | length) == 64' made.json
+    (cd vendor && sha256sum ./*.qcow2 | sed 's,\./,,') >vendor.sums
+
+    cp "vendor/$name.qcow2" store
+    [ "$(verdict made.json "store/$name.qcow2")" = original ]
+    [ "$(verdict vendor.sums "store/$name.qcow2")" = original ]
+    run -0 qcauditctl identify --families="$families" --catalogue vendor.sums "store/$name.qcow2"
+    [[ $output == *"content: original: the file is $name.qcow2, byte for"* ]]
+
+    # each container of the same disk; a chain with nothing of its own
+    qemu-img convert -O raw "vendor/$name.qcow2" raw.img
+    qemu-img convert -c -O qcow2 "vendor/$name.qcow2" zlib.qcow2
+    qemu-img convert -c -O qcow2 -o compression_type=zstd "vendor/$name.qcow2" zstd.qcow2
+    qemu-img convert -O vmdk -o subformat=streamOptimized "vendor/$name.qcow2" stream.vmdk
+    qemu-img convert -O vpc -o force_size=on "vendor/$name.qcow2" disk.vhd
+    qemu-img create -q -f qcow2 -F qcow2 -b "$PWD/vendor/$name.qcow2" snapshot.qcow2
+    for file in raw.img zlib.qcow2 zstd.qcow2 stream.vmdk disk.vhd snapshot.qcow2; do
+        [ "$(verdict made.json $file)" = repacked ] || { echo "$file: $(verdict made.json $file)"; return 1; }
+    done
+    # a byte changed in each
+    for file in zlib.qcow2 zstd.qcow2 snapshot.qcow2 disk.vhd; do
+        case $file in *.vhd) qemu-io -f vpc -c "write -q -P 9 1M 1" $file ;; *) qemu-io -f qcow2 -c "write -q -P 9 1M 1" $file ;; esac
+        mv $file "store/$name.qcow2"
+        [ "$(verdict made.json "store/$name.qcow2")" = modified ] || { echo "$file"; return 1; }
+        # a list of sums cannot tell it from a repack
+        [ "$(verdict vendor.sums "store/$name.qcow2")" = different ] || { echo "$file"; return 1; }
+        if [ $file = zlib.qcow2 ]; then
+            run -1 qcauditctl identify --families="$families" --catalogue made.json "store/$name.qcow2"
+            [[ $output == *"content: modified: it has the name of $name.qcow2, and"* ]]
+            run -1 qcauditctl compare "vendor/$name.qcow2" "store/$name.qcow2"
+            [[ $output == *0x100000* ]]
+        fi
+    done
+    # the name says another version, or another appliance; any other name says nothing
+    cp "vendor/$name.qcow2" csr1000v-universalk9.17.03.02-serial.qcow2
+    cp "vendor/$name.qcow2" vios-adventerprisek9-m.vmdk.SPA.156-2.T
+    cp "vendor/$name.qcow2" hda.qcow2
+    [ "$(verdict made.json csr1000v-universalk9.17.03.02-serial.qcow2)" = renamed ]
+    [ "$(verdict made.json vios-adventerprisek9-m.vmdk.SPA.156-2.T)" = renamed ]
+    [ "$(verdict made.json hda.qcow2)" = original ]
+    head -c 1M /dev/urandom >other.img
+    [ "$(verdict made.json other.img)" = unknown ]
+    # a folder of lists; one that is wrong is not passed over
+    mkdir lists
+    cp made.json vendor.sums lists
+    [ "$(verdict lists "vendor/$name.qcow2")" = original ]
+    echo "no list" >lists/wrong
+    run -2 qcauditctl identify --families="$families" --catalogue lists "vendor/$name.qcow2"
+    [[ $output == *"lists/wrong"*"refused"* ]]
+    # of a name without a file, nothing is read
+    run -0 qcauditctl identify --families="$families" --catalogue made.json "$name.qcow2"
+    [[ $output != *content:* ]]
+}
