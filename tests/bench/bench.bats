@@ -70,7 +70,7 @@ END
     run -0 python3 -B -c '
 import json
 rows = json.load(open("bench.json"))["rows"]
-assert len(rows) == 42, len(rows)
+assert len(rows) == 43, len(rows)
 for row in rows:
     assert row["ours"]["peak-kib"] > 0 and row["ours"]["seconds"] > 0, row
     assert ("empty" in row["work"]) == ("theirs" not in row), row
