@@ -60,6 +60,8 @@ static const char *sample_value(const struct config_key *key)
         { "classes[].name", "lab" },
         { "classes[].paths", "[/srv/lab/*]" },
         { "classes[].thresholds", "{chain-deep: {warning: 20}, snapshot-old: off}" },
+        { "versions[].family", "cisco-nxosv9k" },
+        { "versions[].minimum", "9.3(10)" },
     };
 
     for (size_t i = 0; i < ELEMENTSOF(examples); i++)
@@ -127,7 +129,7 @@ static int print_sample(void)
             if (level == 0 && strcmp(parts[0], "datastores") == 0)
                 print_sample_datastores();
             else if (level == 0)
-                printf("\n%s%s:\n", strcmp(parts[0], "classes") == 0 ? "#" : "", parts[0]);
+                printf("\n%s%s:\n", bracket ? "#" : "", parts[0]);
             else if (strcmp(parts[1], "*") != 0)
                 printf("  %s:\n", parts[1]);
         }
@@ -183,8 +185,10 @@ static int print_keys(void)
         [CONFIG_RATE] = "rate",
         [CONFIG_SHARE] = "share",
         [CONFIG_WINDOW] = "hours",
+        [CONFIG_DATE] = "date",
         [CONFIG_SEVERITY] = "severity",
         [CONFIG_NAME] = "name",
+        [CONFIG_VERSION] = "version",
         [CONFIG_PATH] = "path",
         [CONFIG_PATTERNS] = "patterns",
         [CONFIG_THRESHOLDS] = "thresholds",

@@ -245,3 +245,42 @@ int value_window(const char *text, uint64_t *ret_window, const char **ret_reason
     *ret_window = start % (24 * 60) << 16 | end;
     return 0;
 }
+
+/* n digits; -1: there are others. */
+static int take_part(const char **text, unsigned n)
+{
+    int value = 0;
+
+    for (; n > 0; n--, (*text)++) {
+        if (!is_digit(**text))
+            return -1;
+        value = value * 10 + (**text - '0');
+    }
+    return value;
+}
+
+int value_date(const char *text, uint64_t *ret_usec, const char **ret_reason)
+{
+    static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int year = take_part(&text, 4), month = -1, day = -1;
+    uint64_t n = 0;
+
+    if (year >= 0 && *text == '-' && (text++, month = take_part(&text, 2)) >= 0 && *text == '-')
+        text++, day = take_part(&text, 2);
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (day < 1 || *text || month < 1 || month > 12 ||
+        day > days[month - 1] + (month == 2 && leap)) {
+        *ret_reason = "not a date such as 2027-03-31";
+        return -EINVAL;
+    }
+    if (year < 1970 || year > 2262) {
+        *ret_reason = "not a year from 1970 to 2262";
+        return -EINVAL;
+    }
+    for (int y = 1970; y < year; y++)
+        n += 365 + (y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+    for (int m = 1; m < month; m++)
+        n += (uint64_t)(days[m - 1] + (m == 2 && leap));
+    *ret_usec = (n + (uint64_t)day - 1) * 86400 * 1000000;
+    return 0;
+}

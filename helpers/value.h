@@ -21,5 +21,8 @@ int value_size(const char *text, uint64_t *ret_bytes, const char **ret_reason);
 int value_rate(const char *text, uint64_t *ret_bytes, const char **ret_reason);
 /* "22:00-05:00": minutes of the day, the first << 16 | the one behind the last; never 0. */
 int value_window(const char *text, uint64_t *ret_window, const char **ret_reason);
+/* "2027-03-31", from 1970 to 2262: the first moment of that day by UTC. Microseconds since the
+ * epoch. */
+int value_date(const char *text, uint64_t *ret_usec, const char **ret_reason);
 /* "20%", "0.25%": parts per 10,000. */
 int value_share(const char *text, uint64_t *ret_parts, const char **ret_reason);

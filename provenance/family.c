@@ -408,6 +408,26 @@ struct version family_match_version(const struct family_match *match)
     return (struct version){ match->version, match->scheme, match->order, match->epoch };
 }
 
+struct version family_minimum_version(const struct family *family, const char *text)
+{
+    struct version minimum = { .text = text, .order = VERSION_ORDER_NONE };
+
+    for (size_t i = 0; i < family->rest->n_names; i++) {
+        const struct family_name *name = &family->rest->names[i];
+
+        if (!name->version || name->order == VERSION_ORDER_NONE)
+            continue;
+        bool first = !minimum.scheme || (strcmp(name->scheme, "release") == 0 &&
+                                         strcmp(minimum.scheme, "release") != 0);
+        if (!first && (strcmp(name->scheme, minimum.scheme) != 0 || name->epoch <= minimum.epoch))
+            continue;
+        minimum.scheme = name->scheme;
+        minimum.order = name->order;
+        minimum.epoch = name->epoch;
+    }
+    return minimum;
+}
+
 /* ---- parts of a version --------------------------------------------------------------------- */
 
 size_t family_decode(const struct family *family, const char *version,

@@ -80,6 +80,10 @@ void family_identify(const struct families *families, const char *path,
                      struct family_match *ret_match);
 /* The version as it is compared with others; text and scheme are borrowed. */
 struct version family_match_version(const struct family_match *match);
+/* The text as a minimum of the family's versions: of the scheme "release" where one of its names
+ * has it, else of that of its first name whose versions have an order; of the newest numbering. It
+ * is incomparable with all when there is none. */
+struct version family_minimum_version(const struct family *family, const char *text);
 
 struct family_part {
     const char *name;           /* "train" */

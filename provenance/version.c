@@ -208,6 +208,13 @@ int version_in_train(const char *train, const char *text)
     }
 }
 
+bool version_same_train(const char *a, const char *b)
+{
+    int length = version_in_train(a, b);
+
+    return length >= 0 && length == version_in_train(b, a);
+}
+
 const struct version_minimum *version_minimum_of(const struct version_minimum *minimums, size_t n,
                                                  const char *text)
 {

@@ -48,6 +48,9 @@ enum version_result version_compare(const struct version *a, const struct versio
  * ("", "any") is the beginning of every text, with 0. */
 int version_in_train(const char *train, const char *text);
 
+/* Do both say the same beginning? */
+bool version_same_train(const char *a, const char *b);
+
 /* The least version that is wanted of a train. */
 struct version_minimum {
     const char *train;          /* its beginning, as "7.0(3)I7"; "any": all others */

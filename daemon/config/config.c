@@ -30,6 +30,12 @@ struct config *config_free(struct config *config)
         strv_free(config->policy.classes[i].paths);
     }
     free(config->policy.classes);
+    for (size_t i = 0; i < config->policy.n_versions; i++) {
+        free(config->policy.versions[i].family);
+        free(config->policy.versions[i].train);
+        free(config->policy.versions[i].minimum);
+    }
+    free(config->policy.versions);
     free(config->control_group);
     free(config->metrics_file);
     strv_free(config->files);
@@ -103,6 +109,14 @@ static int loading_name_files(struct loading *loading)
         loading->files.names[i] = NULL;
     }
     loading->config->files = files;
+    for (size_t i = 0; i < loading->config->policy.n_versions; i++) {
+        const struct text_place *place = &loading->builder.version_places[i];
+        struct policy_version *version = &loading->config->policy.versions[i];
+
+        version->file = files[place->file];
+        version->line = place->line;
+        version->column = place->column;
+    }
     return 0;
 }
 

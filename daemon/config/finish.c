@@ -7,6 +7,7 @@
 #include "daemon/config/parse.h"
 #include "helpers/path.h"
 #include "helpers/text.h"
+#include "provenance/version.h"
 
 /* warning, error and critical of one measure must not cross; said where the last of them was
  * written. */
@@ -78,6 +79,30 @@ static int finish_classes(struct config_builder *builder)
             }
     }
     return 0;
+}
+
+/* Two entries of one train would contradict each other. */
+static void check_versions(struct config_builder *builder)
+{
+    const struct policy *policy = &builder->config->policy;
+
+    for (size_t i = 0; i < policy->n_versions; i++) {
+        const struct policy_version *version = &policy->versions[i];
+
+        for (size_t j = 0; j < i && version->family; j++) {
+            const struct policy_version *other = &policy->versions[j];
+            const struct text_place *place = &builder->version_places[i];
+
+            if (!other->family || strcmp(other->family, version->family) != 0 ||
+                !version_same_train(other->train, version->train))
+                continue;
+            _cleanup_free_ char *train = text_escape_string(version->train);
+            mistakes_add(builder->mistakes, place->file, place->line, place->column,
+                         "versions[]: there is an entry for \"%s\" of %s already, on line %u",
+                         train ? train : "", version->family, builder->version_places[j].line);
+            break;
+        }
+    }
 }
 
 static int check_overlap(struct config_builder *builder, const struct config_datastore *first,
@@ -252,6 +277,7 @@ int config_build_finish(struct config_builder *builder)
     int r = finish_classes(builder);
     if (r < 0)
         return r;
+    check_versions(builder);
     check_metrics(builder);
     return finish_datastores(builder);
 }

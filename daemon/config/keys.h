@@ -12,8 +12,10 @@ enum config_type {
     CONFIG_RATE,
     CONFIG_SHARE,
     CONFIG_WINDOW,
+    CONFIG_DATE,
     CONFIG_SEVERITY,
     CONFIG_NAME,
+    CONFIG_VERSION,
     CONFIG_PATH,
     CONFIG_PATTERNS,
     CONFIG_THRESHOLDS,
@@ -29,6 +31,7 @@ enum config_structure {
     CONFIG_IN_config,
     CONFIG_IN_config_datastore,
     CONFIG_IN_policy_class,
+    CONFIG_IN_policy_version,
     CONFIG_IN_thresholds
 };
 

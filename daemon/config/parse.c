@@ -26,6 +26,7 @@ void config_builder_done(struct config_builder *builder)
     free(builder->datastore_places);
     free(builder->class_places);
     free(builder->class_nodes);
+    free(builder->version_places);
     *builder = (struct config_builder){ 0 };
 }
 
@@ -189,6 +190,56 @@ static int append_class(struct config_builder *builder, const struct config_node
     return 0;
 }
 
+static int append_version(struct config_builder *builder, const struct config_node *node)
+{
+    struct policy *policy = &builder->config->policy;
+    size_t n = policy->n_versions;
+
+    struct policy_version *versions = reallocarray(policy->versions, n + 1, sizeof(*versions));
+    if (!versions)
+        return -ENOMEM;
+    policy->versions = versions;
+    struct text_place *places = reallocarray(builder->version_places, n + 1, sizeof(*places));
+    if (!places)
+        return -ENOMEM;
+    builder->version_places = places;
+    places[n] = (struct text_place){ node->file, node->line, node->column };
+    versions[n] = (struct policy_version){ 0 };
+    policy->n_versions++;
+
+    struct config_target target = { .config = builder->config,
+                                    .version = &versions[n],
+                                    .name_place = &places[n] };
+    int r = config_set_defaults(CONFIG_IN_policy_version, target.version);
+    if (r < 0)
+        return r;
+    size_t before = builder->mistakes->n_items + builder->mistakes->n_more;
+    r = config_apply_mapping(builder, "versions[]", node, &target);
+    if (r < 0 || node->cut || before != builder->mistakes->n_items + builder->mistakes->n_more)
+        return r;
+    if (!target.version->family)
+        config_mistake_at(builder, node, "versions[]", "", "an entry without a family");
+    else if (!target.version->minimum && target.version->end_of_life == 0)
+        config_mistake_at(builder, node, "versions[]", "",
+                          "an entry with neither a minimum nor an end-of-life");
+    return 0;
+}
+
+struct list_kind {
+    int (*append)(struct config_builder *builder, const struct config_node *node);
+    size_t n, max;              /* entries that there are */
+};
+
+static struct list_kind list_kind(const struct config *config, const char *name)
+{
+    if (strcmp(name, "datastores") == 0)
+        return (struct list_kind){ append_datastore, config->n_datastores, CONFIG_DATASTORES_MAX };
+    if (strcmp(name, "versions") == 0)
+        return (struct list_kind){ append_version, config->policy.n_versions,
+                                   CONFIG_VERSIONS_MAX };
+    return (struct list_kind){ append_class, config->policy.n_classes, CONFIG_CLASSES_MAX };
+}
+
 static int apply_list(struct config_builder *builder, const char *name,
                       const struct config_node *node)
 {
@@ -207,14 +258,16 @@ static int apply_list(struct config_builder *builder, const char *name,
         return 0;
     }
     for (size_t i = 0; i < node->n_items; i++) {
-        size_t n = datastores ? builder->config->n_datastores : builder->config->policy.n_classes;
+        struct list_kind kind = list_kind(builder->config, name);
 
-        if (n >= (datastores ? CONFIG_DATASTORES_MAX : CONFIG_CLASSES_MAX)) {
-            config_mistake_at(builder, node->items[i], "", name, "too many: 256 are possible");
+        if (kind.n >= kind.max) {
+            char text[64];
+
+            (void)snprintf(text, sizeof(text), "too many: %zu are possible", kind.max);
+            config_mistake_at(builder, node->items[i], "", name, text);
             return 0;
         }
-        int r = datastores ? append_datastore(builder, node->items[i])
-                           : append_class(builder, node->items[i]);
+        int r = kind.append(builder, node->items[i]);
         if (r < 0)
             return r;
     }

@@ -8,6 +8,7 @@
 
 #define CONFIG_DATASTORES_MAX 256
 #define CONFIG_CLASSES_MAX 256
+#define CONFIG_VERSIONS_MAX 1024
 #define CONFIG_PATTERNS_MAX 4096        /* in one list */
 #define CONFIG_NAME_MAX 64              /* characters */
 
@@ -22,6 +23,7 @@ struct config_builder {
     struct text_place *datastore_places;        /* two per datastore: path and name */
     const struct config_node **class_nodes;     /* thresholds of each class, or NULL */
     struct text_place *class_places;
+    struct text_place *version_places;
 };
 
 int config_builder_init(struct config_builder *builder, struct config *config,
@@ -41,9 +43,10 @@ struct config_target {
     struct config *config;
     struct config_datastore *datastore;
     struct policy_class *class;
+    struct policy_version *version;
     struct thresholds *thresholds;
     struct text_place *places;  /* where each threshold was written, by index in config_keys */
-    struct text_place *path_place, *name_place; /* of the datastore or class at hand */
+    struct text_place *path_place, *name_place; /* of the datastore, class or family at hand */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
     size_t class_number;        /* of the class at hand, from 1 on; 0: none is */

@@ -45,6 +45,8 @@ static int parse_number(enum config_type type, const char *text, uint64_t *ret,
         return value_share(text, ret, ret_reason);
     case CONFIG_WINDOW:
         return value_window(text, ret, ret_reason);
+    case CONFIG_DATE:
+        return value_date(text, ret, ret_reason);
     case CONFIG_SEVERITY:
         r = severity_from_name(text);
         break;
@@ -106,7 +108,7 @@ int config_note_origin(struct config_builder *builder, const struct config_key *
     struct config *config = builder->config;
     struct config_origin *origins = config->origins;
 
-    if (key->structure == CONFIG_IN_config_datastore)
+    if (key->structure == CONFIG_IN_config_datastore || key->structure == CONFIG_IN_policy_version)
         return 0;
     if ((config->n_origins & (config->n_origins - 1)) == 0) {
         origins = reallocarray(origins, config->n_origins ? config->n_origins * 2 : 1,
@@ -147,6 +149,20 @@ static const char *name_reason(const char *text)
         return "must not begin with a dash or a dot";
     if (text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")])
         return "may hold letters, digits, dot, underscore and dash only";
+    return NULL;
+}
+
+/* Why text is no version, or beginning of one. */
+static const char *version_reason(const char *text)
+{
+    if (!*text)
+        return "is empty";
+    if (strlen(text) > CONFIG_NAME_MAX)
+        return "is longer than 64 characters";
+    if (has_control_character(text))
+        return "must not hold control characters";
+    if (!strpbrk(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"))
+        return "holds neither a digit nor a letter";
     return NULL;
 }
 
@@ -363,6 +379,8 @@ static void *base_of(const struct config_target *target, enum config_structure s
         return target->datastore;
     case CONFIG_IN_policy_class:
         return target->class;
+    case CONFIG_IN_policy_version:
+        return target->version;
     case CONFIG_IN_thresholds:
         return target->thresholds;
     default:
@@ -375,12 +393,14 @@ static int apply_text(struct config_builder *builder, const char *section, const
                       struct config_target *target)
 {
     char **field = (char **)(void *)((char *)base_of(target, key->structure) + key->offset);
-    struct text_place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
+    struct text_place *place = key->type == CONFIG_PATH   ? target->path_place
+                               : key->type == CONFIG_NAME ? target->name_place : NULL;
     _cleanup_free_ char *text = strdup(node->text);
 
     if (!text)
         return -ENOMEM;
-    const char *reason = key->type == CONFIG_NAME ? name_reason(node->text)
+    const char *reason = key->type == CONFIG_NAME      ? name_reason(node->text)
+                         : key->type == CONFIG_VERSION ? version_reason(node->text)
                          : key->word == CONFIG_WORD_OFF && strcmp(text, "off") == 0
                              ? NULL : path_clean(node->text, text);
     if (reason) {
@@ -501,8 +521,8 @@ int config_set_defaults(enum config_structure structure, void *base)
             *(char ***)field = calloc(1, sizeof(char *));
             if (!*(char ***)field)
                 return -ENOMEM;
-        } else if ((key->type == CONFIG_NAME || key->type == CONFIG_PATH) && key->fallback &&
-                   *key->fallback) {
+        } else if ((key->type == CONFIG_NAME || key->type == CONFIG_VERSION ||
+                    key->type == CONFIG_PATH) && key->fallback && *key->fallback) {
             *(char **)field = strdup(key->fallback);
             if (!*(char **)field)
                 return -ENOMEM;

@@ -134,6 +134,7 @@ static int settings_rows(const struct config *config, bool all, size_t class,
         if (key->type == CONFIG_ENABLED)
             r = enabled_rows(config, key, all, class, rows);
         else if (key->structure == CONFIG_IN_config_datastore ||
+                 key->structure == CONFIG_IN_policy_version ||
                  (key->structure == CONFIG_IN_policy_class && (all || class == 0)) ||
                  (!all && !is_of_image(key)))
             continue;

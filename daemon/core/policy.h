@@ -63,12 +63,24 @@ struct policy_class {
     struct thresholds thresholds;       /* complete: defaults filled in */
 };
 
+/* Versions of a family of images that are to be replaced. */
+struct policy_version {
+    char *family;
+    char *train;                /* of the family's versions, "any": all */
+    char *minimum;              /* NULL: not said */
+    uint64_t end_of_life;       /* usec: the first moment of that day; 0: not said */
+    const char *file;           /* that says it, borrowed, with its place */
+    unsigned line, column;
+};
+
 struct policy {
     char **golden;              /* glob patterns: declared immutable, NULL-ended */
     bool infer_golden;          /* by the definition of DESIGN: default true */
     struct thresholds thresholds;
     struct policy_class *classes;       /* the first that matches counts */
     size_t n_classes;
+    struct policy_version *versions;    /* at most one of a train of a family */
+    size_t n_versions;
     const struct families *families;    /* of images, with the memory they need; NULL: none */
     uint64_t scrub_golden;      /* usec between two readings of a golden image: 7 d; 0 never */
     uint64_t scrub_parents;     /* of another parent: 30 d; 0 never */

@@ -141,6 +141,9 @@ int judge_use(struct judging *judging);
 int judge_written(struct judging *judging);
 int judge_snapshots(struct judging *judging);
 int judge_leftover(struct judging *judging);
+/* The version that its name says. */
+int judge_version(struct judging *judging);
+uint64_t judge_version_again(const struct judging *judging);
 /* Space: datastore-full, datastore-overcommitted, time-to-full. */
 int judge_capacity(struct judging *judging, const struct datastore *datastore);
 /* Judges gaps: coverage-gap of a datastore, and of the daemon. */

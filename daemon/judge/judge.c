@@ -375,6 +375,8 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
             r = judge_snapshots(&judging);
         if (r >= 0)
             r = judge_leftover(&judging);
+        if (r >= 0 && judging.layer)
+            r = judge_version(&judging);
         judging_unsure(&judging);
     }
     if (r < 0) {
@@ -388,7 +390,7 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
 uint64_t judge_image_again(const struct policy *policy, const struct graph *graph,
                            const struct image *image, uint64_t now)
 {
-    uint64_t chain, integrity, safety;
+    uint64_t chain, integrity, safety, version;
     struct judging judging;
 
     if (!image_is_judged(image))
@@ -399,8 +401,11 @@ uint64_t judge_image_again(const struct policy *policy, const struct graph *grap
     chain = judge_chain_again(&judging);
     integrity = judge_integrity_again(&judging);
     safety = judge_safety_again(&judging);
+    version = judge_version_again(&judging);
     if (safety < integrity)
         integrity = safety;
+    if (version < integrity)
+        integrity = version;
     return chain < integrity ? chain : integrity;
 }
 
