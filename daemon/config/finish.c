@@ -98,8 +98,8 @@ static void check_versions(struct config_builder *builder)
                 continue;
             _cleanup_free_ char *train = text_escape_string(version->train);
             mistakes_add(builder->mistakes, place->file, place->line, place->column,
-                         "versions[]: there is an entry for \"%s\" of %s already, on line %u",
-                         train ? train : "", version->family, builder->version_places[j].line);
+                         "versions[]: there is an entry for \"%s\" of %s already",
+                         train ? train : "", version->family);
             break;
         }
     }

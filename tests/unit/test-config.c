@@ -75,8 +75,8 @@ static void mistakes(void **state)
           "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
           "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, "
-          "thresholds, classes, intervals, limits, workers, reading, scrub, alerts, control, "
-          "metrics, history\n" },
+          "thresholds, classes, versions, intervals, limits, workers, reading, scrub, alerts, "
+          "control, metrics, history\n" },
         { "golden: {infer: yes, infr: no}\n",
           "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
         { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n",
@@ -86,8 +86,8 @@ static void mistakes(void **state)
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
           "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, "
-          "classes, intervals, limits, workers, reading, scrub, alerts, control, metrics, "
-          "history\n" },
+          "classes, versions, intervals, limits, workers, reading, scrub, alerts, control, "
+          "metrics, history\n" },
         /* types */
         { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
         { "hello\n", "1:1: the file: expected a mapping, found text\n" },
@@ -226,6 +226,40 @@ static void mistakes(void **state)
           "3:12: classes[].name: there is a class \"a\" already\n" },
         { "classes:\n  - name: a\n    paths: [/b]\n    thresholds:\n      chain-deep: {error: 2}\n",
           "5:27: thresholds.chain-deep: warning is higher than error\n" },
+        { "versions: {cisco-asav: 9.12}\n", "1:11: versions: expected a list, found a mapping\n" },
+        { "versions: [{minimum: 1.2}]\n", "1:12: versions[]: an entry without a family\n" },
+        { "versions: [{family: a, train: 1}]\n",
+          "1:12: versions[]: an entry with neither a minimum nor an end-of-life\n" },
+        { "versions: [{family: a b, minimum: 1}]\n",
+          "1:21: versions[].family: \"a b\" may hold letters, digits, dot, underscore and dash "
+          "only\n" },
+        { "versions: [{family: a, minimum: ''}]\n",
+          "1:33: versions[].minimum: \"\" is empty\n" },
+        { "versions: [{family: a, minimum: '()'}]\n",
+          "1:33: versions[].minimum: \"()\" holds neither a digit nor a letter\n" },
+        { "versions: [{family: a, minimum: {any: 1}}]\n",
+          "1:33: versions[].minimum: expected a version, found a mapping\n" },
+        { "versions: [{family: a, train: \"1\\n2\", minimum: 1}]\n",
+          "1:31: versions[].train: \"1\\n2\" must not hold control characters\n" },
+        { "versions: [{family: a, end-of-life: 2027-02-29}]\n",
+          "1:37: versions[].end-of-life: \"2027-02-29\": not a date such as 2027-03-31, or "
+          "never\n" },
+        { "versions: [{family: a, end-of-life: 31.3.2027}]\n",
+          "1:37: versions[].end-of-life: \"31.3.2027\": not a date such as 2027-03-31, or "
+          "never\n" },
+        { "versions: [{family: a, end-of-life: 1969-12-31}]\n",
+          "1:37: versions[].end-of-life: \"1969-12-31\": not a year from 1970 to 2262, or "
+          "never\n" },
+        { "versions: [{family: a, minimun: 1}]\n",
+          "1:24: unknown key \"minimun\" in versions[]; did you mean \"minimum\"?\n" },
+        { "versions: [{family: a, minimum: 1, minimum: 2}]\n",
+          "1:36: duplicate key \"minimum\", first given on line 1\n" },
+        { "versions:\n- {family: a, minimum: 1}\n- {family: b, minimum: 1}\n"
+          "- {family: a, train: ANY, minimum: 2}\n",
+          "4:12: versions[]: there is an entry for \"ANY\" of a already\n" },
+        { "versions:\n- {family: a, train: 7.0(3)I7, minimum: 1}\n"
+          "- {family: a, train: 7.0.3-i7, minimum: 2}\n",
+          "3:12: versions[]: there is an entry for \"7.0.3-i7\" of a already\n" },
         /* libvirt */
         { "libvirt: {uris: [qemu+ssh://other/system]}\n",
           "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not of this host: "
@@ -248,8 +282,8 @@ static void mistakes(void **state)
                                     "on line 1)\n" },
         { "a: b: c\n",
           "1:1: unknown key \"a\"; known are: datastores, libvirt, golden, thresholds, classes, "
-                       "intervals, limits, workers, reading, scrub, alerts, control, metrics, "
-                       "history\n"
+                       "versions, intervals, limits, workers, reading, scrub, alerts, control, "
+                       "metrics, history\n"
                        "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
         { "golden: {patterns: [*a]}\n",
@@ -602,6 +636,44 @@ static void drop_ins(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* The families that the policy on versions names are known, or it is a mistake with its place. */
+static void families_of_versions(void **state)
+{
+    char directory[] = "/tmp/test-config-XXXXXX", main_file[64], folder[64], command[64];
+    struct config *config = NULL;
+    struct said said = { 0 };
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(main_file, sizeof(main_file), "%s/q.yaml", directory);
+    snprintf(folder, sizeof(folder), "%s/families.d", directory);
+    assert_int_equal(mkdir(folder, 0755), 0);
+    write_file(folder, "own.yaml",
+               "families: [{family: lab-router, vendor: V, product: R, names: []}]\n");
+    write_file(directory, "q.yaml",
+               "versions:\n- {family: lab-router, minimum: 4.2, end-of-life: 2027-03-31}\n"
+               "- {family: lab-ruoter, minimum: 4.2}\n- {minimum: 1, family: zzzzzzzzzzzzzzzzzz}\n");
+    assert_int_equal(config_load(main_file, note, &said, &config), 0);
+    assert_int_equal(config_load_families(config, main_file, note, &said), -EINVAL);
+    assert_string_equal(said.text, "3:12: versions[].family: unknown family \"lab-ruoter\"; did you "
+                                   "mean \"lab-router\"?\n"
+                                   "4:24: versions[].family: unknown family "
+                                   "\"zzzzzzzzzzzzzzzzzz\"\n");
+    assert_string_equal(said.file, main_file);
+    assert_null(config->policy.families);
+    config->policy.n_versions = 1;
+    assert_int_equal(config_load_families(config, main_file, note, &said), 0);
+    assert_string_equal(config->policy.versions[0].train, "any");
+    assert_string_equal(config->policy.versions[0].minimum, "4.2");
+    assert_true(config->policy.versions[0].end_of_life ==
+                UINT64_C(1806451200) * USEC_PER_SEC);
+    assert_string_equal(config->policy.versions[0].file, main_file);
+    assert_int_equal(config->policy.versions[0].line, 2);
+    config->policy.n_versions = 3;
+    config_free(config);
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
 /* Where each value was written that holds. */
 static void origins(void **state)
 {
@@ -763,6 +835,21 @@ static void units(void **state)
         { value_share, "0.125%", -EINVAL, 0 },
         { value_share, "1", -EINVAL, 0 },
         { value_share, "99999999999999999999%", -ERANGE, 0 },
+        { value_date, "1970-01-01", 0, 0 },
+        { value_date, "1970-12-31", 0, 364 * 86400 * USEC_PER_SEC },
+        { value_date, "2000-02-29", 0, UINT64_C(951782400) * USEC_PER_SEC },
+        { value_date, "2027-03-31", 0, UINT64_C(1806451200) * USEC_PER_SEC },
+        { value_date, "2262-12-31", 0, UINT64_C(9246096000) * USEC_PER_SEC },
+        { value_date, "2263-01-01", -EINVAL, 0 },
+        { value_date, "2100-02-29", -EINVAL, 0 },
+        { value_date, "2027-04-31", -EINVAL, 0 },
+        { value_date, "2027-13-01", -EINVAL, 0 },
+        { value_date, "2027-00-01", -EINVAL, 0 },
+        { value_date, "2027-01-00", -EINVAL, 0 },
+        { value_date, "2027-01-1", -EINVAL, 0 },
+        { value_date, "2027-01-011", -EINVAL, 0 },
+        { value_date, "2027-01", -EINVAL, 0 },
+        { value_date, "", -EINVAL, 0 },
         { value_count, "007", 0, 7 },
         { value_count, "0x10", -EINVAL, 0 },
         { value_count, "18446744073709551615", 0, UINT64_MAX },
@@ -859,10 +946,10 @@ static void sample_is_the_defaults(void **state)
             *end++ = *c;
     }
     /* All but a datastore's, which are a comment as a whole, and all findings, of which one is
-     * shown; "#classes:". */
+     * shown; "#classes:" and "#versions:". */
     for (size_t i = 0; i < config_keys_count; i++)
         keys += strncmp(config_keys[i].name, "datastores[]", 12) == 0;
-    assert_int_equal(keys, config_keys_count + 1);
+    assert_int_equal(keys, config_keys_count + 2);
     assert_int_equal(config_new(&fresh), 0);
     as_is = parse(text);
     uncommented = parse(bare);
@@ -880,9 +967,11 @@ static void sample_is_the_defaults(void **state)
     assert_memory_equal(&as_is->policy.thresholds, &fresh->policy.thresholds,
                         sizeof(fresh->policy.thresholds));
     assert_int_equal(as_is->policy.n_classes, 0);
+    assert_int_equal(as_is->policy.n_versions, 0);
     assert_memory_equal(&uncommented->policy.thresholds, &fresh->policy.thresholds,
                         sizeof(fresh->policy.thresholds));
     assert_int_equal(uncommented->policy.n_classes, 1);
+    assert_int_equal(uncommented->policy.n_versions, 1);
     size_t from = offsetof(struct config, walk_interval),
            to = offsetof(struct config, control_group);
     assert_memory_equal((char *)uncommented + from, (char *)fresh + from, to - from);
@@ -901,6 +990,7 @@ int main(void)
         cmocka_unit_test(libvirt_lists),
         cmocka_unit_test(datastore_names),
         cmocka_unit_test(drop_ins),
+        cmocka_unit_test(families_of_versions),
         cmocka_unit_test(origins),
         cmocka_unit_test(origins_of_pools),
         cmocka_unit_test(unreadable),

@@ -9,6 +9,7 @@
 #include "daemon/judge/judge.h"
 #include "helpers/evidence.h"
 #include "helpers/clock.h"
+#include "provenance/family.h"
 #include "unit/check-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
@@ -1911,12 +1912,177 @@ static void what_is_no_overwritten_header(void **state)
     assert_null(found(world, FINDING_HEADER_INVALID));
 }
 
+/* ---- version-below-minimum -------------------------------------------------------------------- */
+
+#define TEXT(literal) ((char[]){ literal })
+
+static const char families_text[] =
+    "families:\n"
+    "- {family: r, vendor: V, product: R, names: [{match: '^r-([0-9].*)$', version: '\\1'},\n"
+    "   {match: '^r-d([0-9]{8})$', version: '\\1', scheme: date},\n"
+    "   {match: '^r-latest$', version: '9', scheme: moving, order: none}]}\n"
+    "- {family: own, vendor: V, product: O, minimum: {any: '2.0'},\n"
+    "   names: [{match: '^own-([0-9.]+)$', version: '\\1'}]}\n"
+    "- {family: x, vendor: V, product: X, names: [{match: '^[xy]-([0-9]+)$', version: '\\1'}]}\n"
+    "- {family: y, vendor: V, product: Y, names: [{match: '^y-([0-9]+)$', version: '\\1'}]}\n";
+
+static struct families *parse_families(void)
+{
+    struct families *families = NULL;
+
+    assert_int_equal(families_parse("f.yaml", families_text, sizeof(families_text) - 1, NULL, NULL,
+                                    &families),
+                     0);
+    return families;
+}
+
+static void assert_version(struct world *world, const char *path, enum severity severity,
+                           const char *summary)
+{
+    struct image *image = add(world, path, NULL);
+
+    judge(world, image);
+    if (summary)
+        assert_found(world, FINDING_VERSION_BELOW_MINIMUM, severity, summary);
+    else
+        assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    assert_true(world->judgement.judged[FINDING_VERSION_BELOW_MINIMUM]);
+}
+
+/* By trains, the longest first; what cannot be compared is silent. */
+static void old_versions(void **state)
+{
+    struct world *world = *state;
+    struct families *families = parse_families();
+    struct policy_version versions[] = {
+        { .family = TEXT("r"), .train = TEXT("any"), .minimum = TEXT("9.3(10)"),
+          .file = "q.yaml", .line = 3 },
+        { .family = TEXT("r"), .train = TEXT("7.0(3)I7"), .minimum = TEXT("7.0(3)I7(10)"),
+          .file = "q.yaml", .line = 4 },
+        { .family = TEXT("x"), .train = TEXT("any"), .minimum = TEXT("100") },
+        { .family = TEXT("y"), .train = TEXT("any"), .minimum = TEXT("100") },
+    };
+
+    assert_version(world, "/vm/own-1.9.qcow2", 0, NULL);
+    world->policy.families = families;
+    world->policy.versions = versions;
+    world->policy.n_versions = ELEMENTSOF(versions);
+    assert_version(world, "/vm/r-9.3(9).qcow2", SEVERITY_ERROR,
+                   "is V R 9.3(9) by its name, older than the minimum 9.3(10)");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "family"), "r");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "version"), "9.3(9)");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "minimum"), "9.3(10)");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "rule"), "q.yaml:3");
+    assert_version(world, "/vm/r-9.3(10).qcow2", 0, NULL);
+    assert_version(world, "/vm/r-10.1(1).qcow2", 0, NULL);
+    assert_version(world, "/vm/r-7.0(3)I7(4).qcow2", SEVERITY_ERROR,
+                   "is V R 7.0(3)I7(4) by its name, older than the minimum 7.0(3)I7(10)");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "rule"), "q.yaml:4");
+    assert_version(world, "/vm/r-7.0(3)I7(10).qcow2", 0, NULL);
+    assert_version(world, "/vm/r-7.0(3)I6(10).qcow2", SEVERITY_ERROR,
+                   "is V R 7.0(3)I6(10) by its name, older than the minimum 9.3(10)");
+    assert_version(world, "/vm/r-d20010101.qcow2", 0, NULL);
+    assert_version(world, "/vm/r-latest.qcow2", 0, NULL);
+    assert_version(world, "/vm/y-1.qcow2", 0, NULL);
+    assert_version(world, "/vm/x-1.qcow2", SEVERITY_ERROR,
+                   "is V X 1 by its name, older than the minimum 100");
+    /* Copies that are kept, and media, run nowhere. */
+    assert_version(world, "/vm/x-2.iso", 0, NULL);
+    /* What a family says of itself, unless the configuration says it. */
+    assert_version(world, "/vm/own-1.8.qcow2", SEVERITY_ERROR,
+                   "is V O 1.8 by its name, older than the minimum 2.0");
+    assert_string_equal(text(world, FINDING_VERSION_BELOW_MINIMUM, "rule"), "f.yaml:5");
+    versions[2].family = TEXT("own");
+    versions[2].minimum = TEXT("1.5");
+    assert_version(world, "/vm/own-1.7.qcow2", 0, NULL);
+    assert_version(world, "/vm/own-1.4.qcow2", SEVERITY_ERROR,
+                   "is V O 1.4 by its name, older than the minimum 1.5");
+    world->policy.thresholds.disabled[FINDING_VERSION_BELOW_MINIMUM] = true;
+    assert_version(world, "/vm/own-1.3.qcow2", 0, NULL);
+    world->policy.families = NULL;
+    world->policy.n_versions = 0;
+    families_free(families);
+}
+
+/* From its day on, and looked at again then; it is a warning alone, an error with a minimum. */
+static void ends_of_life(void **state)
+{
+    struct world *world = *state;
+    struct families *families = parse_families();
+    struct policy_version versions[] = {
+        { .family = TEXT("r"), .train = TEXT("any"), .end_of_life = T0_USEC + 3 * HOUR,
+          .file = "q.yaml", .line = 3 },
+        { .family = TEXT("r"), .train = TEXT("8"), .minimum = TEXT("8.5"), .file = "q.yaml",
+          .line = 4 },
+    };
+    uint64_t end = versions[0].end_of_life;
+    struct image *image = add(world, "/vm/r-8.6.qcow2", NULL);
+    struct image *old = add(world, "/vm/r-8.4.qcow2", NULL);
+
+    world->policy.families = families;
+    world->policy.versions = versions;
+    world->policy.n_versions = ELEMENTSOF(versions);
+    judge(world, image);
+    assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, image, NOW), end);
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, image, end),
+                     UINT64_MAX);
+    judge_at(world, image, NULL, end - 1);
+    assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    judge_at(world, image, NULL, end);
+    assert_found(world, FINDING_VERSION_BELOW_MINIMUM, SEVERITY_WARNING,
+                 "is V R 8.6 by its name, whose end of life was on 2023-11-15");
+    assert_int_equal(number(world, FINDING_VERSION_BELOW_MINIMUM, "end-of-life-at"), end);
+    assert_null(value(world, FINDING_VERSION_BELOW_MINIMUM, "minimum"));
+    judge_at(world, old, NULL, end);
+    assert_found(world, FINDING_VERSION_BELOW_MINIMUM, SEVERITY_ERROR,
+                 "is V R 8.4 by its name, older than the minimum 8.5, whose end of life was on "
+                 "2023-11-15");
+    world->policy.families = NULL;
+    world->policy.n_versions = 0;
+    families_free(families);
+}
+
+/* Once, of the lowest layer that says a version. */
+static void old_versions_of_chains(void **state)
+{
+    struct world *world = *state;
+    struct families *families = parse_families();
+    struct policy_version version = { .family = TEXT("r"), .train = TEXT("any"),
+                                      .minimum = TEXT("9"), .file = "q.yaml", .line = 3 };
+    struct image *base = add(world, "/vm/r-8.1.qcow2", NULL);
+    struct image *overlay = add(world, "/vm/r-8.2.qcow2", "/vm/r-8.1.qcow2");
+    struct image *other = add(world, "/vm/base.qcow2", NULL);
+    struct image *named = add(world, "/vm/r-8.3.qcow2", "/vm/base.qcow2");
+    struct image *top = add(world, "/vm/r-8.4.qcow2", "/vm/r-8.3.qcow2");
+
+    world->policy.families = families;
+    world->policy.versions = &version;
+    world->policy.n_versions = 1;
+    judge(world, base);
+    assert_non_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    judge(world, overlay);
+    assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    judge(world, other);
+    assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    judge(world, named);
+    assert_non_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    judge(world, top);
+    assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
+    world->policy.families = NULL;
+    world->policy.n_versions = 0;
+    families_free(families);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(coverage),
+        TEST(old_versions),
+        TEST(ends_of_life),
+        TEST(old_versions_of_chains),
         TEST(good_images_have_no_findings),
         TEST(files_that_are_no_images),
         TEST(nothing_is_said_of_what_cannot_be_seen),
