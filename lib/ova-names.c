@@ -65,11 +65,12 @@ static struct piece plain_name(struct piece name)
     return name;
 }
 
+/* The last one of that name: an archive that was appended to has the newer file behind. */
 static const struct ova_member *member_find(const struct ova *ova, struct piece name)
 {
     name = plain_name(name);
-    for (size_t i = 0; i < ova->n; i++) {
-        const struct ova_member *member = &ova->members[i];
+    for (size_t i = ova->n; i > 0; i--) {
+        const struct ova_member *member = &ova->members[i - 1];
         struct piece other = plain_name((struct piece) { member->name, strlen(member->name) });
 
         if (other.size == name.size && memcmp(other.at, name.at, name.size) == 0)
@@ -97,13 +98,13 @@ static int missing(const struct ova *ova, const struct ova_member *text, size_t 
     return check_issue(ova->check, &issue);
 }
 
-/* NULL when it is too long to be looked at. To be freed by the caller. */
+/* NULL when it is too long to be looked at, or not whole. To be freed by the caller. */
 static int text_read(const struct ova *ova, const struct ova_member *member, char **ret_text)
 {
     char *text;
     int r;
 
-    if (member->size == 0 || member->size > OVA_TEXT_MAX) {
+    if (member->size == 0 || member->size > OVA_TEXT_MAX || !member->whole) {
         *ret_text = NULL;
         return 0;
     }
@@ -332,7 +333,8 @@ static int sum_check(struct ova *ova, const struct ova_member *manifest, size_t 
 
     if (!member)
         return missing(ova, manifest, at);
-    if (!ova->check->options.deep || !ova->check->options.file_digest || member->size > *left)
+    if (!ova->check->options.deep || !ova->check->options.file_digest || !member->whole ||
+        member->size > *left)
         return 0;
     *left -= member->size;
     r = digest_compare(ova, member, sum);
@@ -372,8 +374,8 @@ int ova_check_names(struct ova *ova)
     if (ova->n == 0 || !all_have_names(ova))
         return 0;
     r = descriptor_check(ova, &ova->members[0]);
-    for (size_t i = 1; r == 0 && i < ova->n; i++)
-        if (has_ending(&ova->members[i], ".mf"))
-            return manifest_check(ova, &ova->members[i]);
+    for (size_t i = ova->n; r == 0 && i > 1; i--)
+        if (has_ending(&ova->members[i - 1], ".mf"))
+            return manifest_check(ova, &ova->members[i - 1]);
     return r;
 }

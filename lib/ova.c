@@ -25,6 +25,12 @@ enum {
     PREFIX_SIZE = 155,
     NAME_SIZE = 100,
     HEADERS_MAX = 4096,         /* those of long names among them */
+    /* GNU tar's sparse files ("Old GNU Format"): the header's byte that says that a block with more
+     * of the file's map follows it, and the same byte of such a block. */
+    TYPE_SPARSE = 'S',
+    AT_EXTENDED = 482,
+    AT_MORE = 504,
+    MAPS_MAX = 1 << 16,         /* such blocks of a member, each of 21 pieces */
     RECORDS_MAX = 64 << 10,     /* bytes of a pax header that are read */
 };
 
@@ -32,6 +38,8 @@ enum {
 struct extended {
     char name[OVA_NAME_SIZE];
     bool has_name, has_size;
+    bool sparse;                /* what is in the archive is not the file's bytes alone */
+    bool sparse_name;           /* name is that of the file, "path" one that stands for it */
     uint64_t size;
 };
 
@@ -135,9 +143,19 @@ static void extended_name(struct extended *extended, const char *name, size_t le
     extended->name[length] = '\0';
 }
 
+/* GNU tar's manual, "PAX Format, Versions 0.0 to 1.0", has the records of sparse files. */
 static void record_take(struct extended *extended, const char *record, size_t size)
 {
-    if (size > 5 && memcmp(record, "path=", 5) == 0)
+    static const char sparse[] = "GNU.sparse.", sparse_name[] = "GNU.sparse.name=";
+    const size_t n = sizeof(sparse) - 1, n_name = sizeof(sparse_name) - 1;
+
+    if (size > n && memcmp(record, sparse, n) == 0)
+        extended->sparse = true;
+    if (size > n_name && memcmp(record, sparse_name, n_name) == 0) {
+        extended_name(extended, record + n_name, size - n_name);
+        extended->sparse_name = true;
+    }
+    if (size > 5 && memcmp(record, "path=", 5) == 0 && !extended->sparse_name)
         extended_name(extended, record + 5, size - 5);
     if (size > 5 && memcmp(record, "size=", 5) == 0) {
         extended->size = 0;
@@ -182,8 +200,14 @@ static int extended_read(const struct ova *ova, uint8_t type, const struct ova_m
         return r;
     if (type == 'L')
         extended_name(extended, text, size);
-    else if (type == 'x' || type == 'X')
+    else if (type == 'x' || type == 'X') {
         records_take(extended, text, size);
+        if (size < member->size) {      /* the map of a sparse file: any name may follow it */
+            extended->sparse = true;
+            if (!extended->has_name)
+                extended_name(extended, "", 0);
+        }
+    }
     return 0;
 }
 
@@ -217,6 +241,45 @@ static int member_keep(struct ova *ova, const struct ova_member *member)
     return 0;
 }
 
+/* Name and size of a member are its extended header's, where it has them. */
+static void extended_apply(struct extended *extended, struct ova_member *member)
+{
+    if (extended->has_name)
+        memcpy(member->name, extended->name, sizeof(member->name));
+    if (extended->has_size)
+        member->size = extended->size;
+    member->whole = !extended->sparse;
+    *extended = (struct extended) { .has_name = false };
+}
+
+/* The blocks of an old sparse file's map lie between its header and its data. */
+static int map_skip(const struct ova *ova, const uint8_t *header, struct ova_member *member)
+{
+    uint8_t more = header[AT_EXTENDED], block[BLOCK];
+
+    member->whole = false;
+    for (unsigned i = 0; more != 0 && ova->image->info.file_size - member->offset >= BLOCK; i++) {
+        int r = i == MAPS_MAX ? -E2BIG
+                              : qca_io_read(ova->image->io, member->offset, block, sizeof(block));
+
+        if (r == 0 && check_advance(ova->check, BLOCK) < 0)
+            r = -ECANCELED;
+        if (r < 0)
+            return r;
+        more = block[AT_MORE];
+        member->offset += BLOCK;
+    }
+    return 0;
+}
+
+static int data_take(struct ova *ova, uint8_t type, const struct ova_member *member,
+                     struct extended *extended)
+{
+    if (is_extended(type))
+        return extended_read(ova, type, member, extended);
+    return type == '\0' || strchr("0127S", type) ? member_keep(ova, member) : 0;
+}
+
 /* One header, and what it tells of. 1: there are more; 0: it was the last, or nothing behind it
  * can be found. *complete: all members were seen. */
 static int member_take(struct ova *ova, uint64_t *at, struct extended *extended, bool *complete)
@@ -237,21 +300,18 @@ static int member_take(struct ova *ova, uint64_t *at, struct extended *extended,
         return ova_issue(ova, QCA_ISSUE_MEMBER_HEADER_INVALID, *at, *at, BLOCK);
     type = header[AT_TYPE];
     name_get(header, member.name);
-    if (!is_extended(type)) {
-        if (extended->has_name)
-            memcpy(member.name, extended->name, sizeof(member.name));
-        if (extended->has_size)
-            member.size = extended->size;
-        *extended = (struct extended) { .has_name = false };
-    }
-    if (!has_data(type))
+    if (!is_extended(type))
+        extended_apply(extended, &member);
+    r = type == TYPE_SPARSE ? map_skip(ova, header, &member) : 0;
+    if (r < 0)
+        return r;
+    if (!has_data(type)) {
         member.size = 0;
+        member.whole = false;
+    }
     if (member.size > file - member.offset)
         return ova_issue(ova, QCA_ISSUE_MEMBER_OUT_OF_FILE, *at, member.offset, member.size);
-    if (is_extended(type))
-        r = extended_read(ova, type, &member, extended);
-    else if (type == '\0' || type == '0' || type == '7')
-        r = member_keep(ova, &member);
+    r = data_take(ova, type, &member, extended);
     if (r < 0)
         return r;
     *at = member.offset + min_u64(round_up(member.size, BLOCK), file - member.offset);

@@ -16,6 +16,7 @@ struct ova_member {
     char name[OVA_NAME_SIZE];   /* "": too long */
     uint64_t header;            /* host offset of its header */
     uint64_t offset, size;      /* of its data: they are in the file */
+    bool whole;                 /* these are the bytes of the file: no link, no sparse file */
 };
 
 struct ova {
