@@ -182,15 +182,9 @@ static int check_backup(const struct gpt *gpt, const struct header *primary)
     struct header backup;
     int r;
 
-    if (raw_is_outside(gpt->image, offset, RAW_SECTOR)) {
-        bool array = false;
-
-        r = raw_is_of_array(gpt->image, gpt->check, &array);
-        if (r < 0 || array)
-            return r;
+    if (raw_is_outside(gpt->image, offset, RAW_SECTOR))
         return gpt_issue(gpt, QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE, primary, AT_ALTERNATE_LBA, offset,
                          gpt->sector_size);
-    }
     r = header_read(gpt, primary->alternate, &backup);
     if (r < 0)
         return r;
@@ -238,14 +232,18 @@ int gpt_check_lost(struct qca_image *image, struct check *check)
 }
 
 /* No partitions are looked at behind a file's end that the header has told of: they are what is
- * cut. Those of an array are not on this disk alone. */
+ * cut. The table of an array is that of all its disks, and any part of it may be on another one. */
 int gpt_check(struct qca_image *image, struct check *check, unsigned sector_size)
 {
     const struct gpt gpt = { .image = image, .check = check, .sector_size = sector_size };
     struct header primary;
+    bool array = false;
     uint64_t offset;
-    int r = header_read(&gpt, MY_LBA, &primary);
+    int r = raw_is_of_array(image, check, &array);
 
+    if (r < 0 || array)
+        return r;
+    r = header_read(&gpt, MY_LBA, &primary);
     if (r < 0)
         return r;
     if (!primary.is_valid)

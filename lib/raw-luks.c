@@ -9,6 +9,14 @@
 enum {
     AT_VERSION = 6,
     AT_PAYLOAD = 104,           /* version 1: sectors */
+    AT_KEY_BYTES = 108,
+    AT_SLOTS = 208,             /* figure 1; of each slot, figure 3 */
+    SLOTS = 8,
+    SLOT_SIZE = 48,
+    AT_SLOT_OFFSET = 40,        /* sectors */
+    AT_SLOT_STRIPES = 44,
+    HEADER_1_SIZE = AT_SLOTS + SLOTS * SLOT_SIZE,
+    BACKUP_ALIGNED = 4096,
     AT_HEADER_SIZE = 8,         /* version 2: bytes, of the binary header and its text */
     HEADER_SIZE = 4096,         /* version 2: the binary header; the text is behind it */
     AREA_MIN = 16 << 10,        /* 2.2, table 1: the sizes that there are */
@@ -160,9 +168,28 @@ static int check_version_2(struct qca_image *image, struct check *check, const u
     return segments_check(&luks, (struct text) { text, text + (area - HEADER_SIZE) });
 }
 
+/* A header that cryptsetup's luksHeaderBackup wrote ends with the keys' material, in whole pages
+ * (cryptsetup, lib/luks1/keymanage.c, LUKS_hdr_backup()): its data were never there. */
+static bool is_header_backup(const struct qca_image *image, const uint8_t *header)
+{
+    uint64_t size, end = 0;
+
+    for (unsigned i = 0; i < SLOTS; i++) {
+        const uint8_t *slot = header + AT_SLOTS + i * SLOT_SIZE;
+
+        size = (uint64_t)be32_get(header + AT_KEY_BYTES) * be32_get(slot + AT_SLOT_STRIPES);
+        if (size > AREA_MAX)
+            return false;
+        size += (uint64_t)be32_get(slot + AT_SLOT_OFFSET) * RAW_SECTOR;
+        if (size > end)
+            end = size;
+    }
+    return end > HEADER_1_SIZE && image->info.file_size == round_up(end, BACKUP_ALIGNED);
+}
+
 int luks_check_raw(struct qca_image *image, struct check *check)
 {
-    uint8_t header[RAW_SECTOR];
+    uint8_t header[HEADER_1_SIZE];
     uint64_t payload;
     int r = raw_read(image, check, 0, header, sizeof(header), "the LUKS header");
 
@@ -171,6 +198,6 @@ int luks_check_raw(struct qca_image *image, struct check *check)
     if (be16_get(header + AT_VERSION) == 2)
         return check_version_2(image, check, header);
     payload = (uint64_t)be32_get(header + AT_PAYLOAD) * RAW_SECTOR;
-    return payload > 0 && raw_is_outside(image, payload, 0)
+    return payload > 0 && raw_is_outside(image, payload, 0) && !is_header_backup(image, header)
                ? luks_issue(check, AT_PAYLOAD, payload, 0) : 0;
 }

@@ -17,6 +17,8 @@ enum {
     MBR_PARTITIONS = 446,
     MBR_PARTITION_SIZE = 16,
     MBR_SIGNATURE = 510,
+    MBR_TYPE_PROTECTIVE = 0xee,
+    RAW_ARRAY_END = 128 << 10,  /* bytes in which arrays say that the disk is one of theirs */
 };
 
 static bool is_iso9660(const struct probe *probe)
@@ -38,20 +40,30 @@ static bool is_luks(const struct probe *probe)
 }
 
 /* A boot sector has the signature, too: only partitions that could be some tell a table. */
-static bool is_mbr(const struct probe *probe)
+static bool is_mbr(const uint8_t *head)
 {
     bool any = false;
 
-    if (probe->head[MBR_SIGNATURE] != 0x55 || probe->head[MBR_SIGNATURE + 1] != 0xaa)
+    if (head[MBR_SIGNATURE] != 0x55 || head[MBR_SIGNATURE + 1] != 0xaa)
         return false;
     for (unsigned i = 0; i < 4; i++) {
-        const uint8_t *partition = probe->head + MBR_PARTITIONS + i * MBR_PARTITION_SIZE;
+        const uint8_t *partition = head + MBR_PARTITIONS + i * MBR_PARTITION_SIZE;
 
         if (partition[0] != 0 && partition[0] != 0x80)
             return false;
         any |= partition[4] != 0 && le32_get(partition + 12) != 0;
     }
     return any;
+}
+
+/* Partitions of which none protects a GPT (UEFI 2.10, 5.2.3): nobody reads the GPT that an earlier
+ * table left there, and what overwrote its backup was right to do so. */
+static bool gpt_is_stale(const uint8_t *head)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if (head[MBR_PARTITIONS + i * MBR_PARTITION_SIZE + 4] == MBR_TYPE_PROTECTIVE)
+            return false;
+    return is_mbr(head);
 }
 
 enum qca_variant raw_variant(const struct probe *probe)
@@ -62,7 +74,7 @@ enum qca_variant raw_variant(const struct probe *probe)
         return QCA_VARIANT_RAW_LUKS;
     if (gpt_sector_size(probe->io, probe->head) > 0)
         return QCA_VARIANT_RAW_GPT;
-    return is_mbr(probe) ? QCA_VARIANT_RAW_MBR : QCA_VARIANT_NONE;
+    return is_mbr(probe->head) ? QCA_VARIANT_RAW_MBR : QCA_VARIANT_NONE;
 }
 
 static int raw_open(struct qca_image *image, struct qca_error *error)
@@ -107,27 +119,41 @@ bool raw_is_outside(const struct qca_image *image, uint64_t offset, uint64_t siz
 }
 
 /* Linux, include/uapi/linux/raid/md_p.h: MD_NEW_SIZE_SECTORS of version 0.90, and super_1_load() in
- * drivers/md/md.c of 1.0; the magic of 0.90 has the byte order of the host. */
+ * drivers/md/md.c of 1.0; the magic of 0.90 has the byte order of the host. Firmware's arrays:
+ * mdadm's super-intel.c, load_imsm_mpb() (the last sector but one), and its super-ddf.c,
+ * load_ddf_headers() (SNIA's Common RAID Disk Data Format: the anchor in the last sector). */
+static bool tells_of_array(const uint8_t *end, uint64_t size)
+{
+    enum { OLD_RESERVED = 64 << 10, NEW_RESERVED = 8 << 10, NEW_ALIGNED = 4 << 10 };
+    static const uint32_t md_magic = UINT32_C(0xa92b4efc), ddf_magic = UINT32_C(0xde11de11);
+    static const char intel[] = "Intel Raid ISM Cfg Sig. ";
+    uint64_t sectors = size & ~(uint64_t)(RAW_SECTOR - 1), begin = size - RAW_ARRAY_END;
+    const uint8_t *old = end + ((size & ~(uint64_t)(OLD_RESERVED - 1)) - OLD_RESERVED - begin);
+    const uint8_t *new = end + (((size - NEW_RESERVED) & ~(uint64_t)(NEW_ALIGNED - 1)) - begin);
+    const uint8_t *last = end + (sectors - RAW_SECTOR - begin);
+
+    return le32_get(old) == md_magic || be32_get(old) == md_magic || le32_get(new) == md_magic ||
+           be32_get(last) == ddf_magic || le32_get(last) == ddf_magic ||
+           memcmp(last - RAW_SECTOR, intel, sizeof(intel) - 1) == 0;
+}
+
 int raw_is_of_array(struct qca_image *image, struct check *check, bool *ret_array)
 {
-    static const uint32_t md_magic = UINT32_C(0xa92b4efc);
-    enum { OLD_RESERVED = 64 << 10, NEW_RESERVED = 8 << 10, NEW_ALIGNED = 4 << 10 };
     uint64_t size = image->info.file_size;
-    uint64_t places[] = {
-        (size & ~(uint64_t)(OLD_RESERVED - 1)) - OLD_RESERVED,
-        (size - NEW_RESERVED) & ~(uint64_t)(NEW_ALIGNED - 1),
-    };
-    bool array = false;
+    _cleanup_free_ uint8_t *end = NULL;
+    int r;
 
-    for (size_t i = 0; size >= 2 * OLD_RESERVED && i < ELEMENTSOF(places); i++) {
-        uint8_t magic[4];
-        int r = raw_read(image, check, places[i], magic, sizeof(magic), "the end of the disk");
-
-        if (r < 0)
-            return r;
-        array |= le32_get(magic) == md_magic || be32_get(magic) == md_magic;
+    if (size < RAW_ARRAY_END) {
+        *ret_array = false;
+        return 0;
     }
-    *ret_array = array;
+    end = malloc(RAW_ARRAY_END);
+    if (!end)
+        return -ENOMEM;
+    r = raw_read(image, check, size - RAW_ARRAY_END, end, RAW_ARRAY_END, "the end of the disk");
+    if (r < 0)
+        return r;
+    *ret_array = tells_of_array(end, size);
     return 0;
 }
 
@@ -143,6 +169,8 @@ static int raw_check(struct qca_image *image, struct check *check)
         r = raw_read(image, check, 0, head, sizeof(head), "the beginning of the disk");
         if (r < 0)
             return r;
+        if (gpt_is_stale(head))
+            return mbr_check(image, check);
         sector_size = gpt_sector_size(image->io, head);
         return sector_size > 0 ? gpt_check(image, check, sector_size) : 0;
     case QCA_VARIANT_RAW_MBR:

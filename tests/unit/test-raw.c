@@ -210,7 +210,34 @@ static void array_has_the_table_of_all_disks(void **state)
     put_be(file + FILE_SIZE / 2 - 65536, 0xa92b4efc, 4);
     expect("md 0.90", file, FILE_SIZE / 2, 0, NONE);
     put(file + FILE_SIZE / 2 - 65536, 0, 4);
+    memcpy(file + FILE_SIZE / 2 - 1024, "Intel Raid ISM Cfg Sig. 1.0", 27);
+    expect("Intel", file, FILE_SIZE / 2 + 1, 0, NONE);
+    memset(file + FILE_SIZE / 2 - 1024, 0, 27);
+    put_be(file + FILE_SIZE / 2 - 512, 0xde11de11, 4);
+    expect("DDF", file, FILE_SIZE / 2, 0, NONE);
+    put(file + FILE_SIZE / 2 - 512, 0, 4);
     expect("none", file, FILE_SIZE / 2, 1, QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE);
+    put(file + FILE_SIZE - 8192, 0xa92b4efc, 4);
+    memset(file + FILE_SIZE - 512, 0, 512);
+    expect("RAID 10 with the backup on the other disk", file, FILE_SIZE, 0, NONE);
+    free(file);
+}
+
+/* A disk that has had a GPT, and now has other partitions. */
+static void gpt_that_nothing_protects_is_stale(void **state)
+{
+    uint8_t *file = gpt_new(512, 100);
+
+    memset(file + FILE_SIZE - 512, 'd', 512);
+    expect("protected", file, FILE_SIZE, 1, QCA_ISSUE_GPT_INVALID);
+    file[450] = 0x83;
+    expect("stale, overwritten", file, FILE_SIZE, 0, NONE);
+    put(file + 458, 1000, 4);
+    expect("stale, of a larger disk", file, FILE_SIZE / 2 + 512, 0, NONE);
+    put(file + 458, 100000, 4);
+    expect("stale, its successor cut", file, FILE_SIZE, 1, QCA_ISSUE_PARTITION_OUT_OF_FILE);
+    file[510] = 0;
+    expect("no table", file, FILE_SIZE, 1, QCA_ISSUE_GPT_INVALID);
     free(file);
 }
 
@@ -340,8 +367,17 @@ static void luks1_payload_lies_in_the_file(void **state)
     put_be(file + 104, 1024, 4);
     expect("sound", file, FILE_SIZE, 0, NONE);
     expect("cut", file, 1024 * 512 - 512, 1, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE);
+    put_be(file + 108, 64, 4);
+    put_be(file + 208 + 7 * 48 + 40, 512, 4);
+    put_be(file + 208 + 7 * 48 + 44, 1000, 4);
+    expect("luksHeaderBackup", file, 512 * 512 + 65536, 0, NONE);
+    expect("less", file, 512 * 512 + 61440, 1, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE);
+    expect("more", file, 512 * 512 + 65536 + 512, 1, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE);
     put_be(file + 104, UINT32_MAX, 4);
     expect("the largest", file, FILE_SIZE, 1, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE);
+    put_be(file + 208 + 44, UINT32_MAX, 4);
+    put_be(file + 108, UINT32_MAX, 4);
+    expect("slots that overflow", file, FILE_SIZE, 1, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE);
     free(file);
 }
 
@@ -494,6 +530,60 @@ static void sizes_and_names_of_all_dialects(void **state)
     free(a.file);
 }
 
+/* The disk is a link, or its holes are left out: it is there, and no digest can be compared. */
+static void links_and_sparse_files_are_members(void **state)
+{
+    static const char pax[] = "22 GNU.sparse.major=1\n29 GNU.sparse.name=disk.vmdk\n"
+                              "34 path=GNUSparseFile.0/disk.vmdk\n";
+    struct appliance a = appliance_new();
+    uint8_t *disk = a.file + a.disk, *copy = file_new();
+    size_t at;
+
+    memcpy(copy, a.file, a.disk);
+    for (const char *type = "12"; *type != '\0'; type++) {
+        memset(copy + a.disk, 0, FILE_SIZE - a.disk);
+        at = a.disk + member_put(copy + a.disk, "disk.vmdk", *type, "", 0);
+        expect_deep("a link", copy, at, true, 0, NONE);
+    }
+    memset(copy + a.disk, 0, FILE_SIZE - a.disk);
+    at = a.disk + member_put(copy + a.disk, "pax", 'x', pax, sizeof(pax) - 1);
+    at += member_put(copy + at, "GNUSparseFile.0/disk.vmdk", '0', disk + 512, 1000);
+    expect_deep("pax: sparse", copy, at, true, 0, NONE);
+
+    memset(copy + a.disk, 0, FILE_SIZE - a.disk);
+    member_put(copy + a.disk, "disk.vmdk", 'S', "", 0);
+    snprintf((char *)copy + a.disk + 124, 12, "%011o", 1000);
+    copy[a.disk + 482] = 1;
+    tar_seal(copy + a.disk);
+    copy[a.disk + 512 + 504] = 1;
+    memset(copy + a.disk + 3 * 512, 'd', 1000);
+    at = a.disk + 5 * 512;
+    expect_deep("GNU: sparse, two more blocks of its map", copy, at, true, 0, NONE);
+    expect("cut in its data", copy, at - 512, 1, QCA_ISSUE_MEMBER_OUT_OF_FILE);
+    expect("cut in its map", copy, a.disk + 600, 1, QCA_ISSUE_MEMBER_OUT_OF_FILE);
+    for (at = a.disk; at < FILE_SIZE; at += 512)
+        copy[at + 504] = 1;
+    tar_seal(copy + a.disk);
+    expect("a map without end", copy, FILE_SIZE, 1, QCA_ISSUE_MEMBER_OUT_OF_FILE);
+    free(copy);
+    free(a.file);
+}
+
+/* tar -r */
+static void what_is_appended_is_newer(void **state)
+{
+    struct appliance a = appliance_new();
+    size_t at = a.size - 1024;
+    uint8_t disk[3000] = { 'x' };
+    char text[300];
+
+    at += member_put(a.file + at, "disk.vmdk", '0', disk, sizeof(disk));
+    expect_deep("another disk", a.file, at, true, 1, QCA_ISSUE_MEMBER_DIGEST_WRONG);
+    at += member_put(a.file + at, "a.mf", '0', text, manifest_make(text, sizeof(text), disk));
+    expect_deep("and its manifest", a.file, at, true, 0, NONE);
+    free(a.file);
+}
+
 /* Whatever it says, it ends soon: as many members, and digests of all of them, as the file has. */
 static void hostile_appliances_are_bounded(void **state)
 {
@@ -535,6 +625,7 @@ int main(void)
         cmocka_unit_test(gpt_tells_where_the_disk_ends),
         cmocka_unit_test(gpt_damage_is_the_guests),
         cmocka_unit_test(array_has_the_table_of_all_disks),
+        cmocka_unit_test(gpt_that_nothing_protects_is_stale),
         cmocka_unit_test(mbr_partitions_lie_in_the_file),
         cmocka_unit_test(mbr_chain_is_followed_and_ends),
         cmocka_unit_test(boot_sectors_are_no_tables),
@@ -543,6 +634,8 @@ int main(void)
         cmocka_unit_test(luks2_segments_lie_in_the_file),
         cmocka_unit_test(appliance_is_whole),
         cmocka_unit_test(sizes_and_names_of_all_dialects),
+        cmocka_unit_test(links_and_sparse_files_are_members),
+        cmocka_unit_test(what_is_appended_is_newer),
         cmocka_unit_test(hostile_appliances_are_bounded),
         cmocka_unit_test(nothing_to_check),
     };
