@@ -246,6 +246,9 @@ static int layer_json(const char *path, const struct layer_report *layer, json_o
     if (r >= 0 && layer->info.parent_identity.text[0])
         r = json_fields_show(report_fields_of_info(), &layer->info, JSON_KEYS("parent-identity"),
                              object);
+    if (r >= 0 && layer->info.other_size > 0)
+        r = json_fields_show(report_fields_of_info(), &layer->info, JSON_KEYS("other-size"),
+                             object);
     if (r < 0 || !layer->checked)
         return r;
     r = leaks_json(layer, object);
@@ -578,6 +581,9 @@ static int print_layer(const struct output *output, const char *path,
     if (depth > 1)
         (void)printf(", %zu layers", depth);
     (void)putchar('\n');
+    if (layer->info.other_size > 0)
+        (void)printf("That is the size of its geometry, which QEMU goes by; its size field says "
+                     "%s, which others go by.\n", text_size(layer->info.other_size, size));
     if (!layer->checked) {
         (void)printf(qca_info_is_understood(&layer->info)
                          ? "This image format does not support checks.\n"

@@ -120,6 +120,18 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
     return r == 0 ? filter_add(object, "reason", failure) : r;
 }
 
+/* A disk with two sizes has two contents: this is the one that QEMU gives a guest. */
+static void note_other_size(const char *shown, const struct audit_report *report)
+{
+    char size[TEXT_SIZE_MAX], other[TEXT_SIZE_MAX];
+
+    if (report->n_layers > 0 && report->layers[0].info.other_size > 0)
+        (void)complain(0, "%s: the content has the size of the disk's geometry, which QEMU goes "
+                       "by, %s; the size field says %s.", shown,
+                       text_size(report->layers[0].info.virtual_size, size),
+                       text_size(report->layers[0].info.other_size, other));
+}
+
 /* Without its key, nobody can tell what an encrypted layer holds, although its format is known. */
 static bool report_is_encrypted(const struct audit_report *report)
 {
@@ -163,6 +175,8 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
         (void)complain(0, "Cannot hash %s: %s.", shown, failure);
     if (report && report->content_digest && !report->content_digest->complete)
         complain_incomplete(shown, report->content_digest);
+    if (report && report->content_digest)
+        note_other_size(shown, report);
     if (failure && report && audit_report_open_error(report)->kind == QCA_ERROR_UNSUPPORTED &&
         !report_is_encrypted(report))
         return NOT_UNDERSTOOD;

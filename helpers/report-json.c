@@ -113,7 +113,8 @@ FIELDS(info_fields,
        PLAIN(qca_image_info, unknown_lines, "unknown-lines", U32),
        PLAIN(qca_image_info, identity, "identity", CHARS),
        PLAIN(qca_image_info, parent_identity, "parent-identity", CHARS),
-       PLAIN(qca_image_info, second_parent_identity, "second-parent-identity", CHARS));
+       PLAIN(qca_image_info, second_parent_identity, "second-parent-identity", CHARS),
+       PLAIN(qca_image_info, other_size, "other-size", U64));
 
 FIELDS(issue_fields,
        ENUM(qca_issue, kind, "kind", issue_kind_name, _QCA_ISSUE_MAX),

@@ -155,8 +155,7 @@ struct wire_question {
     X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)      \
     X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries)                       \
     X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)      \
-    X(unknown_lines) X(identity) X(parent_identity)                       \
-    X(second_parent_identity)
+    X(unknown_lines) X(identity) X(parent_identity) X(second_parent_identity) X(other_size)
 #define WIRE_CHECK_FIELDS(X)                                                                       \
     X(corruptions) X(leaks) X(check_errors) X(image_end_offset) X(total_clusters)                  \
     X(allocated_clusters) X(compressed_clusters) X(fragmented_clusters) X(leak_runs)               \

@@ -108,6 +108,8 @@ static int set_size(struct qca_image *image, struct qca_error *error, const uint
     if (sectors == 0 || sectors >= GEOMETRY_MAX || goes_by_size(footer))
         return foreign_size(image, error, "Current Size", VHD_AT_CURRENT_SIZE,
                             size / VHD_SECTOR, VHD_SECTOR);
+    if (size / VHD_SECTOR != sectors)
+        image->info.other_size = size;
     return foreign_size(image, error, "Disk Geometry", VHD_AT_CYLINDERS, sectors, VHD_SECTOR);
 }
 

@@ -43,8 +43,8 @@ struct catalogue_record {
     unsigned algorithms;        /* a bit (1 << enum catalogue_algorithm) for each digest */
     uint8_t md5[16], sha1[20], sha256[32], sha384[48], sha512[64];
     bool has_content;
-    uint8_t content[32];        /* SHA-256 of what a guest sees of the disk, whatever container it
-                                 * is in; valid when has_content */
+    uint8_t content[32];        /* qca_content_digest() of what a guest sees of the disk, the same
+                                 * in any container; valid when has_content */
     enum catalogue_level level;
     bool weak;                  /* MD5 and SHA-1 alone: a file can be made to fit these */
 };

@@ -314,6 +314,8 @@ struct qca_image_info {
     struct qca_identity parent_identity;        /* and its parent's, as it was; "": there is none,
                                                  * or the format has no such mark */
     struct qca_identity second_parent_identity; /* that its parent may have instead: of a VHDX */
+    uint64_t other_size;        /* bytes of the disk for readers that go by another field than QEMU
+                                 * (a VHD has a size and a geometry); 0: both say the same */
 };
 
 /* Is the parent the one that the child was made on, as far as their marks tell? True where one of

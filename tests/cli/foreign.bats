@@ -364,3 +364,30 @@ END
         if [ "$damage" = sound ]; then qemu-img info p.hds >/dev/null; else run ! qemu-img info p.hds; fi
     done
 }
+
+@test "a VHD whose geometry and size differ: content and size are those that QEMU goes by, and it is said" {
+    qemu-img create -q -f vpc a.vhd 10000000
+    qemu-io -f vpc -c "write -q -P 5 1M 10k" a.vhd
+    run -0 qcauditctl hash --content a.vhd
+    [[ $output != *geometry* ]]
+    python3 - a.vhd <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as file:
+    for place, whence in ((0, 0), (-512, 2)):
+        file.seek(place, whence)
+        footer = bytearray(file.read(512))
+        footer[28:32] = b"vpc "
+        struct.pack_into(">Q", footer, 48, 10000384)
+        footer[64:68] = bytes(4)
+        struct.pack_into(">I", footer, 64, ~sum(footer) & 0xffffffff)
+        file.seek(place, whence)
+        file.write(footer)
+END
+    qemu-img convert -f vpc -O raw a.vhd a.raw
+    run -0 --separate-stderr qcauditctl hash --content a.vhd
+    [ "${output##* }" = "$(qcauditctl hash --content a.raw | sed 's/.* //')" ]
+    [[ $stderr == *"the size of the disk's geometry, which QEMU goes by"* ]]
+    run -0 qcauditctl check a.vhd
+    [[ $output == *"its size field says 9.5M"* ]]
+    qcauditctl check --json a.vhd | jq -e '."other-size" == 10000384 and ."virtual-size" > ."other-size"'
+}

@@ -456,6 +456,7 @@ static void fill_info(struct qca_image_info *info)
     info->unknown_lines = 7;
     info->identity = (struct qca_identity){ "8f67ca74" };
     info->second_parent_identity = (struct qca_identity){ "00000000" };
+    info->other_size = UINT64_MAX - 2;
     info->parent_identity = (struct qca_identity){ "5f4a0f2e-6b6d-4d0e-8a3c-1d2e3f405162" };
     info->extents = calloc(2, sizeof(*info->extents));
     info->n_extents = 2;
@@ -560,6 +561,7 @@ static void infos_equal(const struct qca_image_info *a, const struct qca_image_i
     assert_string_equal(a->identity.text, b->identity.text);
     assert_string_equal(a->parent_identity.text, b->parent_identity.text);
     assert_string_equal(a->second_parent_identity.text, b->second_parent_identity.text);
+    assert_int_equal(a->other_size, b->other_size);
 }
 
 void kit_reports_equal(const struct audit_report *a, const struct audit_report *b)

@@ -16,10 +16,10 @@ _Static_assert(sizeof(struct qca_snapshot) == 64, "struct qca_snapshot");
 _Static_assert(sizeof(struct qca_bitmap) == 32, "struct qca_bitmap");
 _Static_assert(sizeof(struct qca_extension) == 16, "struct qca_extension");
 _Static_assert(sizeof(struct qca_extent_file) == 40, "struct qca_extent_file");
-_Static_assert(sizeof(struct qca_image_info) == 352, "struct qca_image_info");
+_Static_assert(sizeof(struct qca_image_info) == 360, "struct qca_image_info");
 _Static_assert(sizeof(struct qca_issue) == 96, "struct qca_issue");
 _Static_assert(sizeof(struct qca_check_result) == 136, "struct qca_check_result");
-_Static_assert(sizeof(struct layer_report) == 576, "struct layer_report");
+_Static_assert(sizeof(struct layer_report) == 584, "struct layer_report");
 /* its two digests are not asked for by the daemon */
 _Static_assert(sizeof(struct audit_report) == 88, "struct audit_report");
 #endif
