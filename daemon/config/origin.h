@@ -8,7 +8,8 @@
 struct config_origin {
     const struct config_key *key;
     int finding;                /* whose: of thresholds.*.enabled; else 0 */
-    size_t class;               /* the class' place in the policy and 1; 0: not of a class */
+    size_t class;               /* the class' place in the policy and 1; 0: not of a class; of an
+                                 * entry of versions, its place and 1 */
     char *text;
     unsigned file, line, column;        /* file: place in config.files */
 };

@@ -209,6 +209,7 @@ static int append_version(struct config_builder *builder, const struct config_no
 
     struct config_target target = { .config = builder->config,
                                     .version = &versions[n],
+                                    .class_number = n + 1,
                                     .name_place = &places[n] };
     int r = config_set_defaults(CONFIG_IN_policy_version, target.version);
     if (r < 0)

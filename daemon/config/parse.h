@@ -49,7 +49,8 @@ struct config_target {
     struct text_place *path_place, *name_place; /* of the datastore, class or family at hand */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
-    size_t class_number;        /* of the class at hand, from 1 on; 0: none is */
+    size_t class_number;        /* of the class, or entry of versions, at hand, from 1 on; 0: none
+                                 * is */
 };
 
 /* Takes note that the node says a key's value, or an entry of its list; not of datastores. */

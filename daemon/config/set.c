@@ -108,7 +108,7 @@ int config_note_origin(struct config_builder *builder, const struct config_key *
     struct config *config = builder->config;
     struct config_origin *origins = config->origins;
 
-    if (key->structure == CONFIG_IN_config_datastore || key->structure == CONFIG_IN_policy_version)
+    if (key->structure == CONFIG_IN_config_datastore)
         return 0;
     if ((config->n_origins & (config->n_origins - 1)) == 0) {
         origins = reallocarray(origins, config->n_origins ? config->n_origins * 2 : 1,

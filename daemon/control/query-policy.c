@@ -6,6 +6,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/control/query-internal.h"
+#include "provenance/family.h"
 
 #define THRESHOLDS "thresholds."
 
@@ -121,9 +122,43 @@ static int enabled_rows(const struct config *config, const struct config_key *ke
     return r;
 }
 
-static int settings_rows(const struct config *config, bool all, size_t class,
+/* Entries of the policy on versions, called by family and train; of an image, those of its family,
+ * whose train is that of its version. */
+static int version_rows(const struct config *config, const char *path, json_object *rows)
+{
+    struct family_match match = { .verdict = FAMILY_UNKNOWN };
+    int r = 0;
+
+    if (path && config->families)
+        family_identify(config->families, path, &match);
+    for (size_t i = 0; r >= 0 && i < config->n_origins; i++) {
+        const struct config_origin *origin = &config->origins[i];
+        struct config_setting setting = { .value = origin->text, .line = origin->line };
+        const struct policy_version *version;
+        char name[256];
+
+        if (origin->key->structure != CONFIG_IN_policy_version)
+            continue;
+        version = &config->policy.versions[origin->class - 1];
+        const char *member = strchr(origin->key->name, '.');
+        if (strcmp(member, ".family") == 0 || strcmp(member, ".train") == 0 ||
+            (path && (match.verdict != FAMILY_KNOWN || !match.version[0] ||
+                      strcmp(match.families[0]->name, version->family) != 0 ||
+                      version_in_train(version->train, match.version) < 0)))
+            continue;
+        setting.file = config->files[origin->file];
+        (void)snprintf(name, sizeof(name), "versions[%s, %s]%s", version->family, version->train,
+                       member);
+        r = setting_row(rows, name, &setting);
+    }
+    return r;
+}
+
+/* path: of an image; NULL: all. */
+static int settings_rows(const struct config *config, const char *path, size_t class,
                          json_object **ret_rows)
 {
+    const bool all = !path;
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     int r = rows ? 0 : -ENOMEM;
 
@@ -145,6 +180,8 @@ static int settings_rows(const struct config *config, bool all, size_t class,
             r = setting_row(rows, key->name, &setting);
         }
     }
+    if (r >= 0)
+        r = version_rows(config, path, rows);
     if (r >= 0)
         *ret_rows = TAKE_PTR(rows);
     return r;
@@ -205,7 +242,7 @@ int query_policy(const struct query_view *view, const struct asked *asked, json_
             put_class(view->config, path, number, &row);
         put_golden(view, image, path, &row);
     }
-    r = settings_rows(view->config, all, number, &settings);
+    r = settings_rows(view->config, all ? NULL : path, number, &settings);
     row_result(&row, "settings", r, settings);
     return row_end(&row, ret_entry);
 }

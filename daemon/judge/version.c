@@ -16,7 +16,7 @@
 /* What is said of the version that an image's name says. */
 struct version_rules {
     const struct policy_version *minimum, *end;         /* NULL: none */
-    const struct version_minimum *own;  /* of its family; NULL: none, or the configuration has one */
+    const struct version_minimum *own;  /* of its family, where the configuration has none */
 };
 
 /* Without these, no name has to be looked at. */

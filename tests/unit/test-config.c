@@ -651,13 +651,14 @@ static void families_of_versions(void **state)
                "families: [{family: lab-router, vendor: V, product: R, names: []}]\n");
     write_file(directory, "q.yaml",
                "versions:\n- {family: lab-router, minimum: 4.2, end-of-life: 2027-03-31}\n"
-               "- {family: lab-ruoter, minimum: 4.2}\n- {minimum: 1, family: zzzzzzzzzzzzzzzzzz}\n");
+               "- {family: lab-ruoter, minimum: 4.2}\n"
+               "- {minimum: 1, family: zzzzzzzzzzzzzzzzzz}\n");
     assert_int_equal(config_load(main_file, note, &said, &config), 0);
     assert_int_equal(config_load_families(config, main_file, note, &said), -EINVAL);
-    assert_string_equal(said.text, "3:12: versions[].family: unknown family \"lab-ruoter\"; did you "
-                                   "mean \"lab-router\"?\n"
-                                   "4:24: versions[].family: unknown family "
-                                   "\"zzzzzzzzzzzzzzzzzz\"\n");
+    assert_string_equal(said.text,
+                        "3:12: versions[].family: unknown family \"lab-ruoter\"; did you mean "
+                        "\"lab-router\"?\n"
+                        "4:24: versions[].family: unknown family \"zzzzzzzzzzzzzzzzzz\"\n");
     assert_string_equal(said.file, main_file);
     assert_null(config->policy.families);
     config->policy.n_versions = 1;

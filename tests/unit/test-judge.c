@@ -1912,7 +1912,7 @@ static void what_is_no_overwritten_header(void **state)
     assert_null(found(world, FINDING_HEADER_INVALID));
 }
 
-/* ---- version-below-minimum -------------------------------------------------------------------- */
+/* ---- version-below-minimum ------------------------------------------------------------------- */
 
 #define TEXT(literal) ((char[]){ literal })
 
