@@ -249,6 +249,41 @@ static void versions_of_names_compare(void **state)
     }
 }
 
+/* A minimum is of releases where there are any, and of their newest numbering. */
+static void minimums_have_a_scheme(void **state)
+{
+    struct families *families = parse(
+        "families:\n"
+        "- {family: a, vendor: A, product: A, order: junos, names: [\n"
+        "   {match: '^a-d(.*)$', version: '\\1', scheme: date},\n"
+        "   {match: '^a-o(.*)$', version: '\\1', epoch: 1},\n"
+        "   {match: '^a-n(.*)$', version: '\\1', epoch: 2}]}\n"
+        "- {family: b, vendor: B, product: B, names: [\n"
+        "   {match: '^b-m(.*)$', version: '\\1', order: none},\n"
+        "   {match: '^b-(.*)$', version: '\\1', scheme: core},\n"
+        "   {match: '^b:(.*)$', version: '\\1', scheme: scale}]}\n"
+        "- {family: c, vendor: C, product: C, order: none, names: [\n"
+        "   {match: '^c-(.*)$', version: '\\1'}]}\n");
+    static const struct { const char *family, *file; enum version_result result; } cases[] = {
+        { "a", "a-d5", VERSION_INCOMPARABLE }, { "a", "a-o9", VERSION_OLDER },
+        { "a", "a-n5", VERSION_OLDER },        { "a", "a-n6", VERSION_SAME },
+        { "a", "a-n7", VERSION_NEWER },        { "b", "b-m5", VERSION_INCOMPARABLE },
+        { "b", "b-5", VERSION_OLDER },         { "b", "b:5", VERSION_INCOMPARABLE },
+        { "c", "c-5", VERSION_INCOMPARABLE },  { "c", "c-6", VERSION_INCOMPARABLE },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        struct version minimum = family_minimum_version(families_find(families, cases[i].family),
+                                                        "6");
+        struct family_match match;
+
+        family_identify(families, cases[i].file, &match);
+        struct version version = family_match_version(&match);
+        assert_int_equal(version_compare(&version, &minimum), cases[i].result);
+    }
+    families_free(families);
+}
+
 static void a_name_of_any_length(void **state)
 {
     _cleanup_(families_freep) struct families *families = parse(
@@ -610,6 +645,7 @@ int main(void)
         cmocka_unit_test(folders_of_eve),
         cmocka_unit_test(parts_of_versions),
         cmocka_unit_test(versions_of_names_compare),
+        cmocka_unit_test(minimums_have_a_scheme),
         cmocka_unit_test(a_name_of_any_length),
         cmocka_unit_test(what_fits_two_products_is_ambiguous),
         cmocka_unit_test(a_sites_own_replace_by_name),

@@ -199,6 +199,11 @@ static void the_longest_train_holds(void **state)
     assert_int_equal(version_in_train("", ""), 0);
     assert_int_equal(version_in_train("1.2.3", "1.2"), -1);
     assert_int_equal(version_in_train("1.2", "1.2.3"), 2);
+    assert_true(version_same_train("any", "ANY"));
+    assert_true(version_same_train("7.0(3)I7", "7.0.3-i7"));
+    assert_false(version_same_train("7.0(3)", "7.0(3)I7"));
+    assert_false(version_same_train("7.0(3)I7", "7.0(3)"));
+    assert_false(version_same_train("any", "7"));
 }
 
 static void names_of_orders(void **state)
