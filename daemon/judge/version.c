@@ -163,7 +163,7 @@ static int add_version(struct judging *judging, const struct family_match *match
                        "is %s %s %s by its %sname%s%s%s%s", match->families[0]->vendor,
                        match->families[0]->product, version, match->by_folder ? "folder's " : "",
                        minimum ? ", older than the minimum " : "", wanted,
-                       end > 0 ? ", whose end of life was on " : "", day);
+                       end > 0 ? "; its end of life was on " : "", day);
 }
 
 /* family, version, rule; minimum, end-of-life-at */

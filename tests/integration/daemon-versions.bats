@@ -72,7 +72,7 @@ version-below-minimum warning csr1000v-universalk9.17.03.06-serial.qcow2" "$(onl
     }
     wait_for 20 both
     run -0 ctl show "$(ctl findings --json=short --name=version-below-minimum | jq -r '.[] | select(.severity == "warning") | .id')"
-    [[ $output == *'whose end of life was on 2020-02-29'* ]]
+    [[ $output == *'its end of life was on 2020-02-29'* ]]
     # Upgraded, and called so.
     mv "$STORE/csr1000v-universalk9.16.06.06-serial.qcow2" "$STORE/csr1000v-universalk9.16.12.04-serial.qcow2"
     renamed() {

@@ -2031,12 +2031,12 @@ static void ends_of_life(void **state)
     assert_null(found(world, FINDING_VERSION_BELOW_MINIMUM));
     judge_at(world, image, NULL, end);
     assert_found(world, FINDING_VERSION_BELOW_MINIMUM, SEVERITY_WARNING,
-                 "is V R 8.6 by its name, whose end of life was on 2023-11-15");
+                 "is V R 8.6 by its name; its end of life was on 2023-11-15");
     assert_int_equal(number(world, FINDING_VERSION_BELOW_MINIMUM, "end-of-life-at"), end);
     assert_null(value(world, FINDING_VERSION_BELOW_MINIMUM, "minimum"));
     judge_at(world, old, NULL, end);
     assert_found(world, FINDING_VERSION_BELOW_MINIMUM, SEVERITY_ERROR,
-                 "is V R 8.4 by its name, older than the minimum 8.5, whose end of life was on "
+                 "is V R 8.4 by its name, older than the minimum 8.5; its end of life was on "
                  "2023-11-15");
     world->policy.families = NULL;
     world->policy.n_versions = 0;
