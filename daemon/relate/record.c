@@ -235,6 +235,21 @@ bool graph_knows_snapshots(const struct graph *graph, const struct image *machin
     return true;
 }
 
+/* One of the disk's owner's: by any other, whoever writes a file into the folder would say who has
+ * the disk open. */
+static bool has_record_beside(const struct graph *graph, const struct image *image)
+{
+    struct seat *seat;
+
+    if (!path_is_vmdk(image->path))
+        return false;
+    seat = spot_first(graph, spot_of_folder(graph, SPOT_RECORDS, image->path));
+    for (; seat; seat = seat_next(seat))
+        if (record_is_owners(seat_node(seat), image))
+            return true;
+    return false;
+}
+
 bool graph_is_vmwares(const struct graph *graph, const struct image *image)
 {
     const uint32_t layer = EVIDENCE_BIT(EVIDENCE_RECORD_SNAPSHOT) |
@@ -244,8 +259,7 @@ bool graph_is_vmwares(const struct graph *graph, const struct image *image)
 
     return node && graph_image_usage(graph, image).n_entries == 0 &&
            ((node->evidence & layer) || graph_machine(graph, image) ||
-            (path_is_vmdk(image->path) &&
-             spot_first(graph, spot_of_folder(graph, SPOT_RECORDS, image->path))));
+            has_record_beside(graph, image));
 }
 
 enum files_use graph_vmware_use(const struct graph *graph, const struct image *image)

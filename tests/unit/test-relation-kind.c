@@ -739,9 +739,12 @@ static void a_strangers_record(void **state)
     changed(world, theirs);
     assert_int_equal(of(world, overlay)->kind, RELATION_UNKNOWN);
     assert_null(graph_snapshot_list(world->store.graph, base));
+    /* nor does it say who has the disk open */
+    assert_false(graph_is_vmwares(world->store.graph, overlay));
     /* The disk's owner, and root. */
     theirs->fingerprint.uid = 1000;
     changed(world, theirs);
+    assert_true(graph_is_vmwares(world->store.graph, overlay));
     assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_RECORD_SNAPSHOT);
     theirs->fingerprint.uid = 0;
     changed(world, theirs);
