@@ -9,6 +9,7 @@
 
 #include "ctl/identity.h"
 #include "helpers/text.h"
+#include "provenance/catalogue-form.h"
 #include "provenance/own-json.h"
 
 DEFINE_CLEANUP(struct checker *, checker_free)
@@ -100,12 +101,45 @@ static int add_family(const struct families *families, const char *file,
     return 0;
 }
 
+/* A list with a name that no reader takes is refused as a whole. */
+static int refuse_name(const char *file)
+{
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file, *reason;
+    _cleanup_free_ char *shown = NULL;
+
+    if (catalogue_name_is_sound(name, strlen(name), &reason))
+        return 0;
+    shown = text_escape_string(file);
+    return shown ? complain(0, "Cannot list %s: %s.", shown, reason), -EINVAL : -ENOMEM;
+}
+
+/* Nor does any reader take two contents of one name. */
+static int refuse_second(const struct catalogue *catalogue, const char *file)
+{
+    const struct catalogue_record *last = &catalogue->records[catalogue->n - 1];
+    _cleanup_free_ char *shown = NULL;
+
+    for (size_t i = 0; i + 1 < catalogue->n; i++) {
+        const struct catalogue_record *other = &catalogue->records[i];
+
+        if (strcmp(other->name, last->name) != 0 ||
+            memcmp(other->sha512, last->sha512, sizeof(last->sha512)) == 0)
+            continue;
+        shown = text_escape_string(file);
+        return shown ? complain(0, "Cannot list %s: another file has the same name.", shown),
+                       -EINVAL : -ENOMEM;
+    }
+    return 0;
+}
+
 static int make_record(struct checker *checker, const struct families *families, const char *file,
                        struct catalogue *catalogue)
 {
     struct catalogue_record *record = &catalogue->records[catalogue->n];
-    int r = catalogue_record_of(checker, file, false, record);
+    int r = refuse_name(file);
 
+    if (r >= 0)
+        r = catalogue_record_of(checker, file, false, record);
     if (r < 0)
         return r;
     record->name = strdup(record->name);
@@ -113,6 +147,8 @@ static int make_record(struct checker *checker, const struct families *families,
     catalogue->n++;
     if (!record->name)
         return -ENOMEM;
+    if (refuse_second(catalogue, file) < 0)
+        return -EINVAL;
     if (r == 0)
         r = add_family(families, file, record);
     else

@@ -433,3 +433,20 @@ certificate() {
     refused "one of --keyring, --key and --root" sums --key x --keyring y
     refused "--root and --subject go together" sums --root x --signature y
 }
+
+@test "catalogue make lists nothing that catalogue check refuses" {
+    mkdir one other
+    truncate -s 1M one/a.raw $'one/b\nc.raw' $'one/\xff.raw'
+    truncate -s 2M other/a.raw
+    run -1 --separate-stderr qcauditctl catalogue make $'one/b\nc.raw'
+    [ -z "$output" ]
+    [[ $stderr == *"Cannot list one/b\\nc.raw: a name holds control characters"* ]]
+    run -1 --separate-stderr qcauditctl catalogue make $'one/\xff.raw'
+    [[ $stderr == *"a name is no valid UTF-8"* ]]
+    run -1 --separate-stderr qcauditctl catalogue make one/a.raw other/a.raw
+    [ -z "$output" ]
+    [[ $stderr == *"Cannot list other/a.raw: another file has the same name."* ]]
+    # the same file twice is one
+    qcauditctl catalogue make one/a.raw one/a.raw >made
+    run -0 qcauditctl catalogue check made
+}
