@@ -12,6 +12,8 @@
 enum {
     N_BUSES = 4, CONTROLLERS = 16, UNITS = 256,
     ABSENT = 1,                 /* present = "FALSE" */
+    DISKS_MAX = 512,            /* vSphere's "Configuration Maximums": 256 of SCSI, 60 of NVMe and
+                                 * 120 of SATA; each name is looked for in the datastore */
 };
 
 /* Of an encrypted virtual machine all lines but a few are in the value of this one ("vSphere
@@ -72,6 +74,9 @@ static int take_line(void *userdata, const struct vmware_line *line)
         reading->slots[slot] = strcasecmp(line->value, "FALSE") == 0 ? ABSENT : 0;
     if (!vmware_key_is(key.key, key.n_key, "fileName") || !vmware_names_disk(line))
         return 0;
+    if (info->n_extents == DISKS_MAX)
+        return foreign_invalid(reading->error, "fileName", 0, info->n_extents, DISKS_MAX,
+                               "the definition names more disks than a virtual machine has");
     r = vmware_add_file(reading->image, reading->error, line, "DISK");
     if (r >= 0)
         info->extents[info->n_extents - 1].offset = slot;       /* until all was read */

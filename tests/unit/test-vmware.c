@@ -200,6 +200,8 @@ static void hostile_sizes_take_no_time(void **state)
         { VMX, "k", "=", 100000, true },
         { VMX, "scsi0:0.present=\"FALSE\"#", "", 30000, true },
         { VMX, "scsi0:0.fileName=\"", ".vmdk\"", 30000, false },
+        { VMX, "scsi0:0.fileName=\"", ".vmdk\"", 512, true },
+        { VMX, "scsi0:0.fileName=\"", ".vmdk\"", 513, false },
         { VMSD, "snapshot0.displayName=\"", "\"", 30000, true },
         { VMSD, "snapshot0.disk0.fileName=\"", ".vmdk\"", 20000, false },
         { VMSD, "snapshot", ".uid=\"1\"", 1024, true },
