@@ -151,7 +151,8 @@ static int check_chain(X509 *signer, const struct certificates *roots,
 int signature_check_x509(const struct signature_files *files, const char *subject,
                          struct signature_result *result)
 {
-    _cleanup_(certificates_done) struct certificates roots = { NULL }, others = { NULL };
+    _cleanup_(certificates_done) struct certificates roots = { .revoked = NULL },
+                                                      others = { .revoked = NULL };
     EVP_PKEY *key;
     X509 *signer;
     int r = read_certificates(files->keys, &roots);

@@ -234,7 +234,7 @@ static size_t all_versions(const struct families *families, const char **texts, 
     static const char *const odd[] = { "",    "~",      "~~",    "a",   "A~",  "rc",   "rc1",
                                        "1~",  "1~rc",   "1rc",   "1a",  "1.a", "1.0",  "1.00",
                                        "1-1", "final",  "1ga",   "dev", "0",   "00",   "()",
-                                       "\xff", "1\xff" "1", "build", "cr1", "1.b", "betA",
+                                       "\xff", ("1\xff" "1"), "build", "cr1", "1.b", "betA",
                                        "beta2" };
     size_t n = 0;
 
