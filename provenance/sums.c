@@ -159,7 +159,8 @@ static int take_line(struct catalogue_reader *reader, struct line line,
                     : parse_tagged(reader, line, &record, &name);
     if (r < 0)
         return r;
-    if (said->name.size == name.size && memcmp(said->name.text, name.text, name.size) == 0)
+    if (name.size > 0 && said->name.size == name.size &&
+        memcmp(said->name.text, name.text, name.size) == 0)
         record.size = said->size;
     if (!escaped) {
         memcpy(plain, name.text, name.size);

@@ -738,9 +738,10 @@ static void beside_a_definition(void **state)
     (void)domain(world, other_domain, "/vm/web/old.vmdk", raw);
     refresh(world);
     assert_null(orphan(world, old));
+    char *gone = world->layers[0].path;
     world->virt.n_domains = 0;
-    free(world->layers[0].path);
     refresh(world);
+    free(gone);
     assert_non_null(orphan(world, old));
     /* A disk that is not where the definition has it could be any beside it. */
     definition->extents.items[0].state = REFERENCE_MISSING;

@@ -432,7 +432,7 @@ static size_t member_put(uint8_t *at, const char *name, char type, const void *d
     snprintf((char *)at + 124, 12, "%011zo", size);
     at[156] = (uint8_t)type;
     memcpy(at + 257, "ustar\0" "00", 8);
-    memcpy(at + 512, data, size);
+    memmove(at + 512, data, size);      /* of the same file, perhaps */
     tar_seal(at);
     return 512 + (size + 511) / 512 * 512;
 }
