@@ -23,7 +23,7 @@ release_tree() {
     local tree
     make -s -C "$top_builddir" distdir >"$BATS_FILE_TMPDIR/distdir.log" 2>&1 3>&- 4>&- ||
         { tail -n 30 "$BATS_FILE_TMPDIR/distdir.log"; return 1; }
-    tree=$(echo "$top_builddir"/qcaudit-[0-9]*)
+    tree=$(echo "$top_builddir"/qcaudit-[0-9]*/)     # a tarball may lie beside it
     chmod -R u+w "$tree"
     mv "$tree" "$1/"
 }
