@@ -108,20 +108,28 @@ const struct baseline *contents_find(const struct contents *contents,
 
 /* ---- bound to images ------------------------------------------------------------------------- */
 
-void contents_plan(struct contents *contents, const struct policy *policy, struct image *image)
+bool bind_settled(struct contents *contents, struct image *image)
 {
-    const struct relation *relation = graph_relation(contents->graph, image);
-    uint64_t now = contents_now(contents), at;
     const struct baseline *before = image->baseline;
-    enum baseline_due due;
 
-    if (image->settles > now)
-        return;                 /* it is judged again then */
+    if (image->settles > contents_now(contents))
+        return false;
     image->settles = 0;
     bind_image(contents, image);
     /* A golden one keeps the image in its role. */
     if (image->baseline != before && graph_update(contents->graph, image) >= 0)
         contents->ops->judge(contents->userdata);
+    return true;
+}
+
+void contents_plan(struct contents *contents, const struct policy *policy, struct image *image)
+{
+    const struct relation *relation = graph_relation(contents->graph, image);
+    uint64_t now = contents_now(contents), at;
+    enum baseline_due due;
+
+    if (!bind_settled(contents, image))
+        return;                 /* it is judged again then */
     if (image->reading || (!image->listed && !image->baseline)) {
         /* Planned when what was read is taken. */
         contents->ops->plan(contents->userdata, image, UINT64_MAX, 0);

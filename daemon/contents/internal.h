@@ -131,6 +131,8 @@ void keep_gone(struct contents *contents, const struct identity *identity);
 /* Sets image->baseline. What lies at a place where a golden image or a parent lay must be what that
  * held, even when the file was known, and audited, under another name before. */
 void bind_image(struct contents *contents, struct image *image);
+/* The same, unless the file may still be moved to another name: false. (contents.c) */
+bool bind_settled(struct contents *contents, struct image *image);
 /* The image, other than this one, whose file the baseline is of; NULL none. */
 const struct image *bind_elsewhere(const struct contents *contents,
                                    const struct baseline *baseline, const struct image *image);

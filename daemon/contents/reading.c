@@ -217,6 +217,10 @@ void contents_audited(struct contents *contents, struct image *image, const stru
         stream_abandon(contents, &audit->identity);
         return;
     }
+    /* One that is read at its first audit was not judged yet, and has the blocks to be compared
+     * with all the same. */
+    if (!image->baseline)
+        (void)bind_settled(contents, image);
     finishing = finishing_new(contents, image, audit);
     if (!finishing) {
         log_error(-ENOMEM, "Cannot take what was read: %m");
