@@ -113,16 +113,12 @@ static int take_snapshots(struct reading *reading)
 static int vmsd_open(struct qca_image *image, struct qca_error *error)
 {
     _cleanup_free_ struct reading *reading = calloc(1, sizeof(*reading));
-    struct probe probe;
-    int r = probe_begin(image->io, &probe);
+    int r = vmware_text_begin(image, error, key_is_snapshots, "the list of snapshots");
 
+    if (r < 0)
+        return r;
     if (!reading)
         return error_set_memory(error);
-    if (r < 0)
-        return error_set_read(error, r, 0, "the list of snapshots");
-    if (!vmsd_probe(&probe))
-        return probe.error < 0 ? error_set_read(error, probe.error, 0, "the list of snapshots")
-                               : foreign_other(image, error);
     reading->image = image;
     reading->error = error;
     r = vmware_text_each(image, error, take_line, reading);

@@ -224,6 +224,20 @@ bool vmware_text_probe(struct probe *probe, bool (*pleases)(const char *key, siz
     return false;
 }
 
+int vmware_text_begin(struct qca_image *image, struct qca_error *error,
+                      bool (*pleases)(const char *key, size_t n_key), const char *what)
+{
+    struct probe probe;
+    int r = probe_begin(image->io, &probe);
+
+    if (r < 0)
+        return error_set_read(error, r, 0, what);
+    if (vmware_text_probe(&probe, pleases))
+        return 0;
+    return probe.error < 0 ? error_set_read(error, probe.error, 0, what)
+                           : foreign_other(image, error);
+}
+
 int vmware_text_each(struct qca_image *image, struct qca_error *error,
                      int (*each)(void *userdata, const struct vmware_line *line), void *userdata)
 {

@@ -21,6 +21,9 @@ struct vmware_line {
 
 /* Is that a text of such lines, one of which has a key that pleases? */
 bool vmware_text_probe(struct probe *probe, bool (*pleases)(const char *key, size_t n_key));
+/* Of an image that is opened as such a text, called what: is it one? */
+int vmware_text_begin(struct qca_image *image, struct qca_error *error,
+                      bool (*pleases)(const char *key, size_t n_key), const char *what);
 /* Calls back for each line, until that fails. */
 int vmware_text_each(struct qca_image *image, struct qca_error *error,
                      int (*each)(void *userdata, const struct vmware_line *line), void *userdata);

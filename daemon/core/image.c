@@ -161,6 +161,12 @@ bool image_is_foreign(const struct image *image)
            !(layer->checked && layer->info.n_extents > 0);
 }
 
+bool issue_kind_is_proven_cut(enum qca_issue_kind kind)
+{
+    return kind == QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE || kind == QCA_ISSUE_VOLUME_OUT_OF_FILE ||
+           kind == QCA_ISSUE_LUKS_DATA_OUT_OF_FILE || kind == QCA_ISSUE_MEMBER_OUT_OF_FILE;
+}
+
 /* Does it end so, in whatever case? */
 static bool name_ends(const char *path, const char *end)
 {

@@ -94,14 +94,9 @@ static bool issue_is_beyond_end(const struct judging *judging, const struct qca_
            issue->host_offset != QCA_NO_OFFSET;
 }
 
-/* A raw disk, a medium or an archive says where it ends with a checksum, or in a place where
- * nothing else lies. A table without one, an MBR, is no proof. */
 static bool issue_is_proven_cut(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue->kind == QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE ||
-           issue->kind == QCA_ISSUE_VOLUME_OUT_OF_FILE ||
-           issue->kind == QCA_ISSUE_LUKS_DATA_OUT_OF_FILE ||
-           issue->kind == QCA_ISSUE_MEMBER_OUT_OF_FILE;
+    return issue_kind_is_proven_cut(issue->kind);
 }
 
 /* Issues that a cut-off file explains: they are one finding, and not damage besides. */

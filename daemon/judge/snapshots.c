@@ -32,93 +32,107 @@ void evidence_series(struct evidence *evidence, enum evidence_part member,
 
 /* ---- snapshot-unmanaged ---------------------------------------------------------------------- */
 
-/* domain, connection, disk, running, unmanaged, layers [path], layers-omitted, own-layer */
-static int add_unmanaged(struct judging *judging, const struct usage_entry *source, uint32_t n,
-                         struct evidence *layers)
+/* The layers that nothing explains, n of them, of which those in the list are told. */
+struct unmanaged {
+    struct evidence layers;
+    uint32_t n;
+};
+
+static void unmanaged_done(struct unmanaged *unmanaged)
 {
-    _cleanup_evidence_ struct evidence evidence = evidence_new();
-    _cleanup_free_ char *words = entry_words(source);
+    evidence_done(&unmanaged->layers);
+}
+
+static void unmanaged_add(struct unmanaged *unmanaged, const struct image *layer)
+{
+    struct evidence item;
+
+    if (unmanaged->n++ >= NAMES_SHOWN)
+        return;
+    item = evidence_new();
+    evidence_text(&item, TEXT_PATH, layer->path);
+    evidence_append(&unmanaged->layers, &item);
+}
+
+/* unmanaged, layers [path], layers-omitted, own-layer, leaf, beside what evidence has; of is where
+ * the layers are, and by whom they should be explained. */
+static int unmanaged_judge(struct judging *judging, struct unmanaged *unmanaged,
+                           struct evidence *evidence, const char *of, const char *by)
+{
+    uint32_t n = unmanaged->n;
     int r;
 
-    if (!words)
-        return -ENOMEM;
-    evidence_entry(&evidence, judging, source);
-    evidence_number(&evidence, NUMBER_UNMANAGED, n);
-    evidence_text(&evidence, TEXT_OWN_LAYER, judging->image->path);
-    evidence_text(&evidence, TEXT_LEAF, judging->leaf->path);
-    evidence_value(&evidence, PART_LAYERS, layers);
+    evidence_number(evidence, NUMBER_UNMANAGED, n);
+    evidence_text(evidence, TEXT_OWN_LAYER, judging->image->path);
+    evidence_text(evidence, TEXT_LEAF, judging->leaf->path);
+    evidence_value(evidence, PART_LAYERS, &unmanaged->layers);
     if (n > NAMES_SHOWN)
-        evidence_number(&evidence, NUMBER_LAYERS_OMITTED, n - NAMES_SHOWN);
-    r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
-                    "has %u layer%s above it in %s that no libvirt snapshot explains",
-                    n, n == 1 ? "" : "s", words);
+        evidence_number(evidence, NUMBER_LAYERS_OMITTED, n - NAMES_SHOWN);
+    r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, evidence,
+                    "has %u layer%s above it in %s that %s explains", n, n == 1 ? "" : "s", of, by);
     if (r >= 0)
         judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
     return r;
 }
 
-/* The same of a virtual machine of VMware's: machine, unmanaged, layers [path], layers-omitted,
- * own-layer, leaf */
-static int add_unmanaged_deltas(struct judging *judging, const struct image *machine, uint32_t n,
-                                struct evidence *layers)
+/* domain, connection, disk, running, ... */
+static int add_unmanaged(struct judging *judging, const struct usage_entry *source,
+                         struct unmanaged *unmanaged)
 {
     _cleanup_evidence_ struct evidence evidence = evidence_new();
-    _cleanup_free_ char *name = name_words(machine->path);
-    int r;
+    _cleanup_free_ char *words = entry_words(source);
 
-    if (!name)
+    if (!words)
         return -ENOMEM;
+    evidence_entry(&evidence, judging, source);
+    return unmanaged_judge(judging, unmanaged, &evidence, words, "no libvirt snapshot");
+}
+
+/* The same of a virtual machine of VMware's: machine, ... */
+static int add_unmanaged_deltas(struct judging *judging, const struct image *machine,
+                                struct unmanaged *unmanaged)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    _cleanup_free_ char *name = name_words(machine->path), *words = NULL;
+
+    if (!name || asprintf(&words, "the virtual machine %s", name) < 0) {
+        words = NULL;
+        return -ENOMEM;
+    }
     evidence_text(&evidence, TEXT_MACHINE, machine->path);
-    evidence_number(&evidence, NUMBER_UNMANAGED, n);
-    evidence_text(&evidence, TEXT_OWN_LAYER, judging->image->path);
-    evidence_text(&evidence, TEXT_LEAF, judging->leaf->path);
-    evidence_value(&evidence, PART_LAYERS, layers);
-    if (n > NAMES_SHOWN)
-        evidence_number(&evidence, NUMBER_LAYERS_OMITTED, n - NAMES_SHOWN);
-    r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
-                    "has %u layer%s above it in the virtual machine %s that no snapshot of its "
-                    "list explains", n, n == 1 ? "" : "s", name);
-    if (r >= 0)
-        judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
-    return r;
+    return unmanaged_judge(judging, unmanaged, &evidence, words, "no snapshot of its list");
 }
 
 /* A layer is a snapshot's where the list has what lies below it. */
 static int judge_unmanaged_deltas(struct judging *judging, const struct image *machine)
 {
-    _cleanup_evidence_ struct evidence layers = { .object = NULL };
+    _cleanup_(unmanaged_done) struct unmanaged unmanaged = { .n = 0 };
     const struct image *layer = judging->leaf;
-    uint32_t unmanaged = 0;
 
     if (!graph_knows_snapshots(judging->graph, machine))
         return 0;
     judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
     if (judging->chain->unconsolidated == 0)
         return 0;
-    layers = evidence_new_list();
+    unmanaged.layers = evidence_new_list();
     for (uint32_t i = 0; i < judging->chain->unconsolidated; i++) {
         const struct image *below = graph_relation(judging->graph, layer)->parent;
 
-        if (!graph_snapshot_list(judging->graph, below) && unmanaged++ < NAMES_SHOWN) {
-            struct evidence item = evidence_new();
-
-            evidence_text(&item, TEXT_PATH, layer->path);
-            evidence_append(&layers, &item);
-        }
+        if (!graph_snapshot_list(judging->graph, below))
+            unmanaged_add(&unmanaged, layer);
         layer = below;
     }
-    return unmanaged > 0 ? add_unmanaged_deltas(judging, machine, unmanaged, &layers) : 0;
+    return unmanaged.n > 0 ? add_unmanaged_deltas(judging, machine, &unmanaged) : 0;
 }
 
 /* Of a disk, with its own layer as subject. */
 static int judge_unmanaged(struct judging *judging)
 {
     const struct relation *chain = judging->chain;
-    _cleanup_evidence_ struct evidence layers = { .object = NULL };
+    _cleanup_(unmanaged_done) struct unmanaged unmanaged = { .n = 0 };
     const struct image *layer = judging->leaf, *machine;
     const struct usage_entry *source;
     struct usage usage;
-    uint32_t unmanaged = 0;
 
     judging->judgement->judged[FINDING_SNAPSHOT_UNMANAGED] = false;
     if (!chain || chain->pending || chain->in_loop || chain->above_loop)
@@ -143,22 +157,18 @@ static int judge_unmanaged(struct judging *judging)
         return 0;
     if (chain->unconsolidated == 0)
         return 0;
-    layers = evidence_new_list();
+    unmanaged.layers = evidence_new_list();
     for (uint32_t i = 0; i < chain->unconsolidated; i++) {
         struct usage made = graph_image_usage(judging->graph, layer);
         const struct relation *relation = graph_relation(judging->graph, layer);
 
         /* A branch is what libvirt made when the domain went back to a snapshot. */
         if (!usage_made(&made, source->domain) &&
-            relation->decisive != EVIDENCE_LIBVIRT_BRANCH && unmanaged++ < NAMES_SHOWN) {
-            struct evidence item = evidence_new();
-
-            evidence_text(&item, TEXT_PATH, layer->path);
-            evidence_append(&layers, &item);
-        }
+            relation->decisive != EVIDENCE_LIBVIRT_BRANCH)
+            unmanaged_add(&unmanaged, layer);
         layer = relation->parent;
     }
-    return unmanaged > 0 ? add_unmanaged(judging, source, unmanaged, &layers) : 0;
+    return unmanaged.n > 0 ? add_unmanaged(judging, source, &unmanaged) : 0;
 }
 
 /* ---- snapshot-large -------------------------------------------------------------------------- */

@@ -34,14 +34,15 @@ static bool audit_is_cut(const struct audit *audit)
     if (!layer)
         return audit_report_open_error(audit->report)->kind == QCA_ERROR_TRUNCATED ||
                audit_report_open_error(audit->report)->kind == QCA_ERROR_HEADER;
-    return layer->checked &&
-           (qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0 ||
-            qca_check_count(check, QCA_ISSUE_GPT_BACKUP_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_VOLUME_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_LUKS_DATA_OUT_OF_FILE) > 0 ||
-            qca_check_count(check, QCA_ISSUE_MEMBER_OUT_OF_FILE) > 0);
+    if (!layer->checked)
+        return false;
+    for (int i = 0; i < _QCA_ISSUE_MAX; i++)
+        if (issue_kind_is_proven_cut((enum qca_issue_kind)i) &&
+            qca_check_count(check, (enum qca_issue_kind)i) > 0)
+            return true;
+    return qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) > 0 ||
+           qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE) > 0 ||
+           qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0;
 }
 
 /* And while it is written in any order. */
