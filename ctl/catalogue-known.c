@@ -22,6 +22,8 @@ struct known_catalogues {
     struct catalogue_list *lists;
     const struct catalogue **catalogues;        /* of the lists */
     size_t n;
+    unsigned algorithms;        /* QCA_DIGEST_* that the lists have: others need not be computed */
+    bool content;               /* a list has what a guest sees */
 };
 
 struct known_catalogues *known_catalogues_free(struct known_catalogues *catalogues)
@@ -85,6 +87,22 @@ static int add_folder(struct ctl *ctl, struct known_catalogues *catalogues)
     return r;
 }
 
+static void note_digests(struct known_catalogues *catalogues, const struct catalogue *catalogue)
+{
+    static const unsigned bits[_CATALOGUE_ALGORITHM_MAX] = {
+        [CATALOGUE_MD5] = QCA_DIGEST_MD5, [CATALOGUE_SHA1] = QCA_DIGEST_SHA1,
+        [CATALOGUE_SHA256] = QCA_DIGEST_SHA256, [CATALOGUE_SHA512] = QCA_DIGEST_SHA512,
+    };
+
+    for (size_t i = 0; i < catalogue->n; i++) {
+        const struct catalogue_record *record = &catalogue->records[i];
+
+        for (int k = 0; k < _CATALOGUE_ALGORITHM_MAX; k++)
+            catalogues->algorithms |= record->algorithms & 1U << k ? bits[k] : 0;
+        catalogues->content |= record->has_content;
+    }
+}
+
 int known_catalogues_new(struct ctl *ctl, struct known_catalogues **ret_catalogues)
 {
     _cleanup_(known_catalogues_freep) struct known_catalogues *catalogues =
@@ -104,8 +122,10 @@ int known_catalogues_new(struct ctl *ctl, struct known_catalogues **ret_catalogu
     }
     if (r < 0)
         return r;
-    for (size_t i = 0; i < catalogues->n; i++)
+    for (size_t i = 0; i < catalogues->n; i++) {
         catalogues->catalogues[i] = &catalogues->lists[i].catalogue;
+        note_digests(catalogues, catalogues->catalogues[i]);
+    }
     *ret_catalogues = TAKE_PTR(catalogues);
     return 0;
 }
@@ -138,11 +158,12 @@ int known_of(struct known_catalogues *catalogues, const struct families *familie
     *ret_known = known;
     if (!catalogues->checker || stat(argument, &st) < 0 || S_ISDIR(st.st_mode))
         return 0;
-    r = catalogue_record_of(catalogues->checker, argument, true, &record);
+    r = catalogue_record_of(catalogues->checker, argument, catalogues->algorithms,
+                            catalogues->content, true, &record);
     if (r < 0)
         return r;
     known.asked = true;
-    known.has_content = record.has_content;
+    known.unread = catalogues->content && !record.has_content;
     verdict_of(&record, catalogues->catalogues, catalogues->n, &known.judgement);
     if ((known.judgement.verdict == VERDICT_ORIGINAL ||
          known.judgement.verdict == VERDICT_REPACKED) &&
@@ -225,7 +246,7 @@ char *known_text(const struct known *known)
         return NULL;
     (void)fprintf(stream, "%s%s%s", words.before, judgement->record ? judgement->record->name : "",
                   words.after);
-    if (!known->has_content && judgement->verdict != VERDICT_ORIGINAL &&
+    if (known->unread && judgement->verdict != VERDICT_ORIGINAL &&
         !(judgement->verdict == VERDICT_RENAMED && judgement->same_bytes))
         (void)fprintf(stream, "; what a guest sees of this file cannot be read");
     if (judgement->record)

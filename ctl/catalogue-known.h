@@ -16,7 +16,7 @@ struct known {
     bool asked;                 /* there are catalogues, and a file of that name */
     struct judgement judgement;
     const char *list;           /* the name of the list that has the record, safe to print */
-    bool has_content;           /* what a guest sees of the file is known */
+    bool unread;                /* what a guest sees of the file was wanted, and cannot be read */
 };
 
 /* The file of that name. A name of which there is no file is not asked of. A name that says another

@@ -14,25 +14,30 @@
 
 DEFINE_CLEANUP(struct checker *, checker_free)
 
+#define ALL (QCA_DIGEST_MD5 | QCA_DIGEST_SHA1 | QCA_DIGEST_SHA256 | QCA_DIGEST_SHA512)
+
 static void take_digests(const struct audit_report *report, struct catalogue_record *record)
 {
     const struct qca_file_digest *file = report->file_digest;
     const struct qca_content_digest *content = report->content_digest;
+    unsigned algorithms = file ? file->algorithms : 0;
 
     if (file) {
         memcpy(record->md5, file->md5, sizeof(record->md5));
         memcpy(record->sha1, file->sha1, sizeof(record->sha1));
         memcpy(record->sha256, file->sha256, sizeof(record->sha256));
         memcpy(record->sha512, file->sha512, sizeof(record->sha512));
-        record->algorithms = 1U << CATALOGUE_MD5 | 1U << CATALOGUE_SHA1 | 1U << CATALOGUE_SHA256 |
-                             1U << CATALOGUE_SHA512;
     }
+    record->algorithms = (algorithms & QCA_DIGEST_MD5 ? 1U << CATALOGUE_MD5 : 0) |
+                         (algorithms & QCA_DIGEST_SHA1 ? 1U << CATALOGUE_SHA1 : 0) |
+                         (algorithms & QCA_DIGEST_SHA256 ? 1U << CATALOGUE_SHA256 : 0) |
+                         (algorithms & QCA_DIGEST_SHA512 ? 1U << CATALOGUE_SHA512 : 0);
     record->has_content = content && content->complete;
     if (record->has_content)
         memcpy(record->content, content->digest, sizeof(record->content));
 }
 
-static int take_report(const struct check *check, const char *file, bool quiet,
+static int take_report(const struct check *check, const char *file, bool content, bool quiet,
                        struct catalogue_record *record)
 {
     _cleanup_free_ char *shown = text_escape_string(file), *failure = check_failure(check);
@@ -42,7 +47,7 @@ static int take_report(const struct check *check, const char *file, bool quiet,
     if (record->algorithms == 0)
         return complain(0, "Cannot read %s: %s.", shown, failure ? failure : "it has no digest"),
                -EIO;
-    if (record->has_content)
+    if (record->has_content || !content)
         return 0;
     if (!quiet)
         (void)complain(0, "%s: what a guest sees of it is not known%s%s.", shown,
@@ -50,12 +55,12 @@ static int take_report(const struct check *check, const char *file, bool quiet,
     return 1;
 }
 
-int catalogue_record_of(struct checker *checker, const char *file, bool quiet,
-                        struct catalogue_record *ret_record)
+int catalogue_record_of(struct checker *checker, const char *file, unsigned algorithms,
+                        bool content, bool quiet, struct catalogue_record *ret_record)
 {
     const struct check_ask ask = {
-        .flags = WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_CHAIN,
-        .algorithms = QCA_DIGEST_MD5 | QCA_DIGEST_SHA1 | QCA_DIGEST_SHA256 | QCA_DIGEST_SHA512,
+        .flags = WORKER_FILE_DIGEST | (content ? WORKER_CONTENT_DIGEST | WORKER_CHAIN : 0),
+        .algorithms = algorithms | QCA_DIGEST_SHA256,
     };
     const char *slash = strrchr(file, '/');
     struct catalogue_record record = { .name = (char *)(uintptr_t)(slash ? slash + 1 : file) };
@@ -71,7 +76,7 @@ int catalogue_record_of(struct checker *checker, const char *file, bool quiet,
         r = checker_run(checker, file, &ask, check);
     }
     if (r >= 0)
-        r = take_report(check, file, quiet, &record);
+        r = take_report(check, file, content, quiet, &record);
     if (check)
         check_done(check);
     free(check);
@@ -139,7 +144,7 @@ static int make_record(struct checker *checker, const struct families *families,
     int r = refuse_name(file);
 
     if (r >= 0)
-        r = catalogue_record_of(checker, file, false, record);
+        r = catalogue_record_of(checker, file, ALL, true, false, record);
     if (r < 0)
         return r;
     record->name = strdup(record->name);

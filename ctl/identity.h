@@ -19,7 +19,6 @@ struct identity {
     bool below;                 /* older than that */
 };
 
-
 /* By the path of an image, which is not looked at; name stands for it. */
 void identity_of(const struct families *families, const char *path, const char *name,
                  struct identity *ret_identity);
