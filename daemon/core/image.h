@@ -192,9 +192,9 @@ bool image_name_is_partial(const char *path);
  * format that is not understood. What must not change are the stored bytes then. */
 bool image_is_opaque(const struct image *image);
 bool layer_is_opaque(const struct layer_report *layer);
-/* A raw disk, a medium or an archive says where it ends with a checksum, or in a place where nothing
- * else lies: does the issue say that the file ends before? A table without a checksum, an MBR, is no
- * proof. */
+/* A raw disk, a medium or an archive says where it ends with a checksum, or in a place where
+ * nothing else lies: does the issue say that the file ends before? A table without a checksum, an
+ * MBR, is no proof. */
 bool issue_kind_is_proven_cut(enum qca_issue_kind kind);
 /* Counts the files that the header names as extents, by the last audit. */
 size_t image_count_extents(const struct image *image);

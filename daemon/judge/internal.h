@@ -141,6 +141,12 @@ int judge_use(struct judging *judging);
 int judge_written(struct judging *judging);
 int judge_snapshots(struct judging *judging);
 int judge_leftover(struct judging *judging);
+/* A file that ends too early. Comes before the damage: the pointers that it explains are not damage
+ * of their own. */
+int judge_truncation(struct judging *judging);
+bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue);
+/* Pointers to what lies behind the end, each counted. */
+uint64_t references_beyond_end(const struct qca_check_result *check);
 /* The version that its name says. */
 int judge_version(struct judging *judging);
 uint64_t judge_version_again(const struct judging *judging);
